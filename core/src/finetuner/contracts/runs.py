@@ -1,0 +1,89 @@
+"""What a run needs and how it stands, as JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from finetuner.contracts.plan import PlanOptions
+
+
+class RunState(StrEnum):
+    """The states of a run. The last three are final."""
+
+    CREATED = "created"
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether a run in this state can still change."""
+        return self in (RunState.FINISHED, RunState.FAILED, RunState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides a run's outcome.
+
+    ``model``, ``train_data`` and ``eval_data`` are references, or
+    ``"in-process"`` where only a live object was given. ``None`` for a learning
+    choice means the default, which is resolved before training and recorded.
+    """
+
+    name: str
+    model: str
+    train_data: str
+    eval_data: str | None = None
+    val_split: float = 0.0
+    description: str = ""
+    experiment_name: str = "default"
+    model_options: dict[str, Any] = field(default_factory=dict)
+    backend: str | None = None
+    loss: str = ""
+    loss_options: dict[str, Any] = field(default_factory=dict)
+    miner: str | None = None
+    miner_options: dict[str, Any] = field(default_factory=dict)
+    distance: str = "cosine"
+    sampler: str = "class-balanced"
+    num_items_per_class: int = 4
+    plan: PlanOptions = PlanOptions()
+    optimizer: str = "adamw"
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
+    learning_rate: float | None = None
+    scheduler: str = "linear"
+    scheduler_options: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 1
+    batch_size: int | None = None
+    precision: str = "auto"
+    device: str = "auto"
+    num_workers: int = 0
+    callbacks: tuple[str, ...] = ()
+    seed: int = 0
+    to_onnx: bool = True
+    store: str | None = None
+    executor: str = "local"
+    csv_options: dict[str, Any] = field(default_factory=dict)
+
+
+class Executor(Protocol):
+    """Where a run is carried out.
+
+    ``submit`` starts the run that lives in ``directory``; ``live`` holds objects
+    that only an executor in this process may use (others refuse them). It
+    returns when the run is accepted, or done where execution is synchronous.
+    """
+
+    name: str
+
+    def submit(self, spec: RunSpec, directory: Path, live: dict[str, Any]) -> None: ...
+
+    def cancel(self, directory: Path) -> None: ...
+
+
+Login = Callable[..., None]

@@ -1,0 +1,5 @@
+"""The plugin host: hook specifications and the manager."""
+
+import pluggy
+
+hookimpl = pluggy.HookimplMarker("finetuner")
