@@ -98,8 +98,18 @@ class Backend(Protocol):
         device: str = "auto",
         precision: str = "auto",
         parameters: Mapping[str, np.ndarray] | None = None,
+        dropout: float | None = 0.0,
     ) -> State:
-        """A fresh state; ``parameters`` are the objective's learnable ones."""
+        """A fresh state; ``parameters`` are the objective's learnable ones.
+
+        ``dropout`` is the rate of every dropout that is active in the model while
+        it trains. 0.0, the default, turns off all that is random in training
+        (stochastic depth too): a backbone that is fine-tuned for an epoch or two
+        ends better and each step is cheaper. ``None`` keeps the model's own
+        rates. Batch statistics follow the data whatever is chosen, except inside
+        frozen layers. Raises ``UsageError`` for a rate outside [0, 1) and for one
+        above 0 where the model has no dropout to set.
+        """
 
     def step(
         self, state: State, batch: Batch, objective: Objective
