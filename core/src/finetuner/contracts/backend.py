@@ -143,9 +143,7 @@ class Backend(Protocol):
     def save_weights(self, state: State, directory: Path) -> str:
         """Write the embedding model's weights; returns the file's name."""
 
-    def export(
-        self, state: State, path: Path, inputs: Sequence[InputSpec], sample: Inputs
-    ) -> None:
+    def export(self, state: State, path: Path, inputs: Sequence[InputSpec], sample: Inputs) -> None:
         """Write ONNX with exactly these input names, one output ``embedding``, dynamic extents."""
 
     def devices(self) -> tuple[str, ...]:

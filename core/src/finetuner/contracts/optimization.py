@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -48,4 +48,4 @@ class OptimizerSpec:
     momentum: float = 0.9
     nesterov: bool = False
     clip_norm: float | None = 1.0
-    schedule: Schedule = Schedule()
+    schedule: Schedule = field(default_factory=Schedule)

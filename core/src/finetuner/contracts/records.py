@@ -100,9 +100,7 @@ class FreezingRecord:
     """
 
     name: str
-    decide: Callable[
-        [ModelGraph, str | None, Callable[[], Mapping[str, float]]], FreezeDecision
-    ]
+    decide: Callable[[ModelGraph, str | None, Callable[[], Mapping[str, float]]], FreezeDecision]
     usage: str = ""
 
 

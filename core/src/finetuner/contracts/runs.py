@@ -49,10 +49,10 @@ class RunSpec:
     loss_options: dict[str, Any] = field(default_factory=dict)
     miner: str | None = None
     miner_options: dict[str, Any] = field(default_factory=dict)
-    distance: str = "cosine"
+    distance: str | None = None
     sampler: str = "class-balanced"
     num_items_per_class: int = 4
-    plan: PlanOptions = PlanOptions()
+    plan: PlanOptions = field(default_factory=PlanOptions)
     optimizer: str = "adamw"
     optimizer_options: dict[str, Any] = field(default_factory=dict)
     learning_rate: float | None = None
@@ -69,6 +69,7 @@ class RunSpec:
     store: str | None = None
     executor: str = "local"
     csv_options: dict[str, Any] = field(default_factory=dict)
+    skip_unreadable: bool = False
 
 
 class Executor(Protocol):

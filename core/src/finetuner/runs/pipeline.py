@@ -1,0 +1,251 @@
+"""One run from its spec to its artifact: the whole data flow, in order."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from finetuner.artifacts import open_store, push
+from finetuner.contracts import Backend, RunSpec, RunState
+from finetuner.errors import FinetunerError, RunError
+from finetuner.export import export_bundle
+from finetuner.plugins.host import Host
+from finetuner.runs.defaults import CHUNKS
+from finetuner.runs.directory import Result, RunDirectory
+from finetuner.runs.measure import Measure
+from finetuner.runs.prepare import (
+    IN_PROCESS,
+    Interpreted,
+    RunData,
+    Training,
+    assemble,
+    interpret,
+    read_data,
+)
+from finetuner.training import Trainer, TrainingResult
+
+MONITOR = "map@r"
+"""The metric that chooses the best checkpoint."""
+
+
+def execute(directory: RunDirectory, live: Mapping[str, Any], host: Host, home: Path) -> None:
+    """Carry out the run in ``directory``: train, measure, export, push.
+
+    ``live`` may hold ``model``, ``train_data``, ``eval_data`` and ``callbacks``.
+    A run that was broken off continues from its last checkpoint. Whatever goes
+    wrong is written to the run's status and log, then raised.
+    """
+    directory.move(RunState.RUNNING)
+    try:
+        result = _Job(directory, live, host, home).run()
+    except KeyboardInterrupt:
+        directory.log("cancelled from the keyboard; the last checkpoint is kept")
+        directory.move(RunState.CANCELLED, "cancelled from the keyboard")
+        raise
+    except BaseException as error:
+        directory.log(f"failed: {error}")
+        if not isinstance(error, FinetunerError):
+            directory.log(traceback.format_exc())
+        directory.move(RunState.FAILED, f"{type(error).__name__}: {error}")
+        raise
+    directory.write("result.json", result)
+    directory.move(RunState.FINISHED)
+
+
+@dataclass(frozen=True)
+class _Job:
+    directory: RunDirectory
+    live: Mapping[str, Any]
+    host: Host
+    home: Path
+
+    def run(self) -> Result:
+        started = time.monotonic()
+        spec, log = self.directory.spec(), self.directory.log
+        data = read_data(spec, self.live, self.host)
+        log(f"data: {len(data.train)} rows of {len(data.train.label_names)} classes to train on")
+        found = interpret(_model(spec, self.live), spec, data.train, self.host)
+        self.directory.write("plan.json", found.plan)
+        training = assemble(spec, found, data.train, self.host)
+        self._check_inputs(training.spec, data)
+        log_choices(training, found, log)
+        model = found.backend.adapt(found.loaded.model, found.plan, seed=spec.seed)
+        state = found.backend.init(
+            model,
+            training.optimizer,
+            seed=spec.seed,
+            device=spec.device,
+            precision=spec.precision,
+            parameters=training.objective.parameters,
+        )
+        report = Measure.of(data.report, found, self.host)
+        before, vectors_before = report(found.backend, state)
+        log("before: " + _words(before))
+        outcome = self._train(training, found.backend, state, data, report, found)
+        after, vectors_after = report(found.backend, outcome.state)
+        log("after: " + _words(after))
+        metrics = {"before": before, "after": after}
+        self.directory.write("examples.json", report.examples(vectors_before, vectors_after))
+        artifact_id = self._publish(training, found, outcome.state, metrics, data)
+        return Result(
+            metrics,
+            artifact_id,
+            outcome.examples_seen,
+            time.monotonic() - started,
+            tuple(outcome.history),
+        )
+
+    def _train(
+        self,
+        training: Training,
+        backend: Backend,
+        state: Any,
+        data: RunData,
+        report: Measure,
+        found: Interpreted,
+    ) -> TrainingResult:
+        validate = None
+        if data.validation is not None:
+            measure = (
+                report
+                if data.validation is data.report
+                else Measure.of(data.validation, found, self.host)
+            )
+
+            def validate(backend: Backend, state: Any) -> dict[str, float]:
+                return measure(backend, state)[0]
+
+        return Trainer(
+            backend,
+            state,
+            training.encoded,
+            training.labels,
+            training.sampler,
+            training.objective,
+            epochs=training.spec.epochs,
+            chunks=CHUNKS,
+            seed=training.spec.seed,
+            evaluate=validate,
+            monitor=MONITOR,
+            callbacks=self._callbacks(training.spec),
+            directory=self.directory.checkpoints,
+            resume=True,
+            progress=bool(self.live.get("progress", True)),
+            log=self.directory.log,
+        ).fit()
+
+    def _callbacks(self, spec: RunSpec) -> list[Any]:
+        named = [_callback(text, self.host) for text in spec.callbacks]
+        return [*named, *self.live.get("callbacks", ())]
+
+    def _check_inputs(self, spec: RunSpec, data: RunData) -> None:
+        """A resumed run must be given what it was given at first."""
+        seen = {"train_data": data.train.digest(), "report": data.report.queries.digest()}
+        before = self.directory.read("inputs.json", dict[str, str])
+        if before is None:
+            self.directory.write("inputs.json", seen)
+            self.directory.write("resolved.json", spec)
+        elif before != seen:
+            changed = [name for name in seen if before.get(name) != seen[name]]
+            raise RunError(
+                f"run {self.directory.name!r} was begun with other data ({', '.join(changed)}): "
+                "resume it with the same rows, or start a new run"
+            )
+
+    def _publish(
+        self,
+        training: Training,
+        found: Interpreted,
+        state: Any,
+        metrics: dict[str, dict[str, float]],
+        data: RunData,
+    ) -> str:
+        spec, log = training.spec, self.directory.log
+        store = open_store(spec.store or (self.home / "store").as_uri(), self.host)
+        with _staging(self.home) as bundle:
+            manifest = export_bundle(
+                found.backend,
+                state,
+                preprocessing=found.preprocessing,
+                files=found.loaded.files,
+                plan=found.plan,
+                run=spec,
+                metrics=metrics,
+                name=spec.name,
+                directory=bundle,
+                samples=list(data.train.contents[:4]),
+                transforms={n: p.record for n, p in self.host.records("transforms").items()},
+                versions=versions(found.backend.framework),
+                onnx=spec.to_onnx,
+            )
+            if manifest.parity:
+                log(f"exported: largest difference to {found.backend.name} {manifest.parity}")
+            artifact_id = push(bundle, store, spec.name)
+        log(f"pushed: {artifact_id}")
+        return artifact_id
+
+
+def log_choices(training: Training, found: Interpreted, log: Any) -> None:
+    """Write what was decided to the log, so that nothing was chosen in silence."""
+    spec, plan = training.spec, found.plan
+    for reason in plan.reasons:
+        log(f"plan: {reason.subject}: {reason.text}")
+    for warning in (*plan.warnings, *training.sampler.warnings):
+        log(f"warning: {warning}")
+    log(
+        f"learning: {spec.loss} {spec.loss_options or ''} miner {spec.miner}, {spec.optimizer} "
+        f"at {spec.learning_rate:g}, batches of {spec.batch_size} "
+        f"({spec.num_items_per_class} a class), {training.optimizer.schedule.total_steps} steps"
+    )
+
+
+def versions(framework: str) -> dict[str, str]:
+    """Versions of all that shapes an artifact."""
+    found = {"python": platform.python_version()}
+    for name in ("finetuner-core", "numpy", "onnxruntime", framework):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+@contextlib.contextmanager
+def _staging(home: Path) -> Iterator[Path]:
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bundle-", dir=home) as directory:
+        yield Path(directory) / "bundle"
+
+
+def _model(spec: RunSpec, live: Mapping[str, Any]) -> object:
+    if "model" in live:
+        return live["model"]
+    if spec.model == IN_PROCESS:
+        raise RunError(
+            f"run {spec.name!r} was begun with a live model: give the model again to resume it"
+        )
+    return spec.model
+
+
+def _callback(text: str, host: Host) -> Any:
+    name, _, argument = text.partition(":")
+    record = host.get("callbacks", name)
+    options = dict(pair.split("=", 1) for pair in argument.split(",") if "=" in pair)
+    return record.build(**{key: _number(value) for key, value in options.items()})
+
+
+def _number(value: str) -> float | int | str:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return value
+
+
+def _words(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

@@ -1,0 +1,242 @@
+"""Everything that a run decides before it trains: data, model, plan, objective, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from finetuner.adaptation import make_plan
+from finetuner.contracts import (
+    AdaptationPlan,
+    Backend,
+    Inputs,
+    LoadedModel,
+    Objective,
+    OptimizerSpec,
+    PlanOptions,
+    Preprocessing,
+    RunSpec,
+    Step,
+)
+from finetuner.data import (
+    Encoded,
+    LabeledDataset,
+    Preprocessor,
+    infer_preprocessing,
+    load_dataset,
+)
+from finetuner.errors import UsageError
+from finetuner.learning import make_objective
+from finetuner.plugins.host import Host
+from finetuner.runs.defaults import BATCH_SIZE, LOSS, VAL_SPLIT, optimizer_spec
+from finetuner.runs.resolve import load_model
+
+IN_PROCESS = "in-process"
+"""What a spec says of a live object that has no reference."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Labelled rows that retrieval is measured on; leave-one-out where ``index`` is None."""
+
+    source: str
+    queries: LabeledDataset
+    index: LabeledDataset | None = None
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Rows to train on, to choose the best checkpoint by, and to report on."""
+
+    train: LabeledDataset
+    validation: Held | None
+    report: Held
+
+
+@dataclass(frozen=True)
+class Interpreted:
+    """A loaded model with its preprocessing and its plan."""
+
+    backend: Backend
+    loaded: LoadedModel
+    preprocessing: Preprocessing
+    preprocessor: Preprocessor
+    plan: AdaptationPlan
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the trainer is given."""
+
+    spec: RunSpec
+    encoded: Encoded
+    labels: np.ndarray
+    sampler: Any
+    objective: Objective
+    optimizer: OptimizerSpec
+
+
+def read_data(spec: RunSpec, live: Mapping[str, Any], host: Host) -> RunData:
+    """Read and check all data that the run names.
+
+    Without ``eval_data`` and with no ``val_split`` a tenth of each class is held
+    out, so that before and after are never measured on rows that were trained on.
+    """
+    train = _read(live.get("train_data", spec.train_data), spec, host)
+    given = live.get("eval_data", spec.eval_data)
+    share = spec.val_split if given is not None or spec.val_split > 0 else VAL_SPLIT
+    if not 0 <= share < 1:
+        raise UsageError(f"val_split is {share}: give the share to hold out, from 0 to below 1")
+    validation = None
+    if share:
+        train, held = train.split(share, spec.seed)
+        validation = Held(f"{len(held)} rows held out of train_data", held)
+    if given is None:
+        assert validation is not None
+        return RunData(train, validation, validation)
+    return RunData(train, validation, _report_set(given, spec, host))
+
+
+def interpret(model: object, spec: RunSpec, data: LabeledDataset, host: Host) -> Interpreted:
+    """Load, trace and plan ``model`` for the modality of ``data``."""
+    backend, loaded = load_model(model, spec.backend, spec.model_options, host)
+    preprocessing = loaded.preprocessing or infer_preprocessing(data, spec.model_options)
+    if preprocessing.modality != data.modality:
+        raise UsageError(
+            f"the model takes {preprocessing.modality}, but the data is {data.modality}"
+        )
+    transforms = {name: p.record for name, p in host.records("transforms").items()}
+    preprocessor = Preprocessor(preprocessing, loaded.files, transforms)
+    sample = preprocessor.batch(list(data.contents[:2]) * (2 if len(data) < 2 else 1))
+    plan = _plan(backend, loaded, sample, spec.plan, host)
+    return Interpreted(backend, loaded, preprocessing, preprocessor, plan)
+
+
+def inspect_model(
+    model: object,
+    data: object,
+    model_options: Mapping[str, Any],
+    backend: str | None,
+    options: PlanOptions,
+    host: Host,
+) -> AdaptationPlan:
+    """The plan for ``model``, fed with ``data`` or with a made-up sample of what it takes."""
+    found, loaded = load_model(model, backend, model_options, host)
+    preprocessing = loaded.preprocessing
+    if data is not None:
+        rows = load_dataset(data, host, require_labels=False)
+        spec = RunSpec("inspect", IN_PROCESS, IN_PROCESS, model_options=dict(model_options))
+        spec = replace(spec, backend=backend, plan=options)
+        return interpret(model, spec, rows, host).plan
+    if preprocessing is None and "input_shape" not in model_options:
+        raise UsageError(
+            "the input of a bare model is not known: give data= (two rows are enough) or "
+            "model_options={'input_shape': (3, 224, 224)} (without the batch)"
+        )
+    sample = _made_up(preprocessing, model_options)
+    return _plan(found, loaded, sample, options, host)
+
+
+def assemble(spec: RunSpec, found: Interpreted, train: LabeledDataset, host: Host) -> Training:
+    """Resolve every learning choice, tokenise once, and lay out the batches."""
+    loss = host.get("losses", spec.loss or LOSS)
+    miner = spec.miner or loss.miner
+    distance = spec.distance or loss.distance or "cosine"
+    spec = replace(
+        spec,
+        backend=found.backend.name,
+        loss=loss.name,
+        miner=miner,
+        distance=distance,
+        batch_size=BATCH_SIZE if spec.batch_size is None else spec.batch_size,
+    )
+    assert train.labels is not None
+    objective = make_objective(
+        loss,
+        host.get("distances", distance),
+        host.get("miners", miner) if miner else None,
+        loss_options=spec.loss_options,
+        miner_options=spec.miner_options,
+        classes=len(train.label_names),
+        width=found.plan.embedding_width,
+    )
+    sampler = host.get("samplers", spec.sampler).build(
+        train.labels, spec.batch_size, spec.num_items_per_class, spec.seed
+    )
+    if spec.epochs < 1:
+        raise UsageError(f"epochs is {spec.epochs}: give at least 1")
+    steps = sum(sampler.steps(epoch) for epoch in range(spec.epochs))
+    optimizer = optimizer_spec(spec, steps)
+    spec = replace(spec, learning_rate=optimizer.learning_rate)
+    encoded = found.preprocessor.encode(
+        train.contents,
+        augmentation=_augmentation(spec),
+        seed=spec.seed,
+        workers=spec.num_workers,
+    )
+    return Training(spec, encoded, train.labels, sampler, objective, optimizer)
+
+
+def _plan(
+    backend: Backend, loaded: LoadedModel, sample: Inputs, options: PlanOptions, host: Host
+) -> AdaptationPlan:
+    return make_plan(
+        backend.trace(loaded.model, sample),
+        _with_defaults(options, loaded.defaults),
+        adapters=[p.record for p in host.records("adapters").values()],
+        poolings={name: p.record for name, p in host.records("poolings").items()},
+        freezing={name: p.record for name, p in host.records("freezing").items()},
+    )
+
+
+def _made_up(preprocessing: Preprocessing | None, options: Mapping[str, Any]) -> Inputs:
+    """Two zero rows of the right shape; varying extents are eight long."""
+    if preprocessing is None:
+        shape = tuple(int(extent) for extent in options["input_shape"])
+        name = "image" if len(shape) == 3 else "array"
+        return {name: np.zeros((2, *shape), np.float32)}
+    return {
+        spec.name: (np.ones if "mask" in spec.name else np.zeros)(
+            (2, *(8 if extent is None else extent for extent in spec.shape[1:])), spec.dtype
+        )
+        for spec in preprocessing.inputs
+    }
+
+
+def _read(source: object, spec: RunSpec, host: Host) -> LabeledDataset:
+    return load_dataset(
+        source,
+        host,
+        options=spec.csv_options,
+        skip_unreadable=spec.skip_unreadable,
+    )
+
+
+def _report_set(given: object, spec: RunSpec, host: Host) -> Held:
+    if isinstance(given, Mapping) and {"query", "index"} >= set(given) and "query" in given:
+        queries = _read(given["query"], spec, host)
+        index = _read(given["index"], spec, host) if "index" in given else None
+        return Held("eval_data, queries against an index", queries, index)
+    return Held("eval_data, leave-one-out", _read(given, spec, host))
+
+
+def _with_defaults(options: PlanOptions, defaults: Mapping[str, Any]) -> PlanOptions:
+    """What the model's own files ask for, where the user said nothing."""
+    if options.pooling is None and options.embedding_layer is None and "pooling" in defaults:
+        return replace(
+            options,
+            pooling=defaults["pooling"],
+            pooling_options=dict(defaults.get("pooling_options", {})),
+        )
+    return options
+
+
+def _augmentation(spec: RunSpec) -> tuple[Step, ...]:
+    steps = spec.model_options.get("augmentation", ())
+    return tuple(
+        Step(step) if isinstance(step, str) else Step(step["name"], dict(step.get("options", {})))
+        for step in steps
+    )
