@@ -2,6 +2,7 @@
 
 from finetuner.contracts.backend import Backend, Batch, Inputs, LoadedModel
 from finetuner.contracts.data import Rows
+from finetuner.contracts.evaluation import Ranking
 from finetuner.contracts.graph import (
     Layer,
     LayerCall,
@@ -88,6 +89,7 @@ __all__ = [
     "PoolingChoice",
     "PoolingRecord",
     "Preprocessing",
+    "Ranking",
     "ReaderRecord",
     "Reason",
     "Rows",

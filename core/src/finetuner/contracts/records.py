@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finetuner.contracts.backend import Backend, LoadedModel
 from finetuner.contracts.data import Rows
+from finetuner.contracts.evaluation import Ranking
 from finetuner.contracts.graph import ModelGraph
 from finetuner.contracts.learning import Consumes, Yields
 from finetuner.contracts.plan import FreezeDecision
@@ -151,12 +152,21 @@ class LossRecord:
 
 @dataclass(frozen=True)
 class MetricRecord:
-    """``function(relevant, total, k)`` per query row: see ``finetuner.evaluation.metrics``."""
+    """``function(ranking, k)`` → one float64 for each query of a block; the mean is reported.
+
+    ``ranking`` is a :class:`~finetuner.contracts.Ranking` of B queries, ``k`` the
+    cut asked for (``None`` where ``at`` is false), and the result has shape B.
+    Queries come in any order and in blocks of any size, so each is scored by itself.
+
+    ``at`` says whether the name takes a cut, as in ``recall@10``; the ranking then
+    has at least k columns. ``depth`` asks for more: a number of columns, or
+    ``"relevant"`` for as many as the query has relevant items, as MAP@R needs.
+    """
 
     name: str
-    function: Callable[..., Any]
+    function: Callable[[Ranking, int | None], Any]
     at: bool = False
-    """Whether the name takes a cut, as in ``recall@10``."""
+    depth: int | Literal["relevant"] = 0
 
 
 @dataclass(frozen=True)
