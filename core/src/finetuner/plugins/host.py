@@ -77,6 +77,7 @@ class Host:
     def __init__(self, sources: Iterable[Source]) -> None:
         self._sources = tuple(sources)
         self._kinds: dict[str, _Kind] = {}
+        self._warned: set[str] = set()
 
     @classmethod
     def discover(
@@ -120,7 +121,12 @@ class Host:
         out, with a warning in the log the first time. A store is listed under
         each of its schemes.
         """
-        return dict(self._kind(kind).records)
+        found = self._kind(kind)
+        if kind not in self._warned:
+            self._warned.add(kind)
+            for problem in found.problems:
+                logger.warning("left out: %s: %s", problem.origin, problem.text)
+        return dict(found.records)
 
     def unknown(self, kind: str, name: str, known: Iterable[str] | None = None) -> UnknownNameError:
         """The error for a name that nothing of ``kind`` matches, to be raised by the caller.
@@ -149,9 +155,7 @@ class Host:
         if kind not in self._kinds:
             if kind not in spec.KINDS:
                 raise UnknownNameError("kind of plugin record", kind, spec.KINDS)
-            self._kinds[kind] = collected = _collect(spec.PREFIX + kind, self._sources)
-            for problem in collected.problems:
-                logger.warning("left out: %s: %s", problem.origin, problem.text)
+            self._kinds[kind] = _collect(spec.PREFIX + kind, self._sources)
         return self._kinds[kind]
 
 
