@@ -1,0 +1,79 @@
+"""Addresses of artifacts, and opening the store that one names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetuner.artifacts.keys import check_name
+from finetuner.contracts import Store
+from finetuner.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from finetuner.plugins.host import Host
+
+DEFAULT_TAG = "latest"
+
+OpenStore = Callable[[str], Store]
+"""Gives the store at a URL."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Address:
+    """``STORE/NAME@sha256:…``, which never changes its meaning, or ``STORE/NAME:TAG``."""
+
+    store: str
+    name: str
+    tag: str = DEFAULT_TAG
+    digest: str | None = None
+    """Hex sha256 of the manifest, where the address has one."""
+
+    def __str__(self) -> str:
+        end = f":{self.tag}" if self.digest is None else f"@sha256:{self.digest}"
+        return f"{self.store}/{self.name}{end}"
+
+
+def parse_address(text: str) -> Address:
+    """The parts of ``text``: ``STORE_URL/NAME``, with ``:TAG`` or ``@sha256:DIGEST``.
+
+    The name is the last segment. Raises ``UsageError`` for anything else.
+    """
+    store, slash, last = text.rpartition("/")
+    if not slash or not store or store.endswith(":/"):
+        raise UsageError(
+            f"{text!r} names no artifact: expected STORE/NAME, STORE/NAME:TAG or "
+            "STORE/NAME@sha256:DIGEST, as in file:///models/shop:latest"
+        )
+    name, at, digest = last.partition("@")
+    if at:
+        if not _DIGEST.fullmatch(digest):
+            raise UsageError(f"{text!r}: after '@', 'sha256:' and 64 hex digits are expected")
+        return Address(store, check_name("name", name), digest=digest.removeprefix("sha256:"))
+    name, colon, tag = last.partition(":")
+    return Address(
+        store, check_name("name", name), check_name("tag", tag) if colon else DEFAULT_TAG
+    )
+
+
+def open_store(url: str, host: Host) -> Store:
+    """The store at ``url``, opened by the plugin that knows its scheme.
+
+    A plain path means ``file://``. Raises ``UnknownNameError`` for a scheme
+    that no installed plugin opens.
+    """
+    match = _SCHEME.match(url)
+    scheme = match[1].lower() if match else "file"
+    records = {
+        known: provided.record
+        for provided in host.records("stores").values()
+        for known in provided.record.schemes
+    }
+    if scheme not in records:
+        raise UnknownNameError("store scheme", scheme, records, f" (in {url!r})")
+    store: Store = records[scheme].open(url)
+    return store

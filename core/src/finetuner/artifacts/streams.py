@@ -1,0 +1,44 @@
+"""Byte ranges as streams."""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO
+
+from finetuner.errors import StoreError, UsageError
+
+
+class RangeReader(io.RawIOBase):
+    """At most ``length`` further bytes of ``source`` (``None``: all). Closing it closes ``source``.
+
+    A failing read is a ``StoreError`` that names ``what``.
+    """
+
+    def __init__(self, source: BinaryIO, length: int | None, what: str) -> None:
+        super().__init__()
+        self._source, self._left, self._what = source, length, what
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        count = len(buffer) if self._left is None else min(len(buffer), self._left)
+        try:
+            block = self._source.read(count)
+        except OSError as error:
+            raise StoreError(f"{self._what} cannot be read: {error}") from error
+        if self._left is not None:
+            self._left -= len(block)
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+def range_length(start: int, end: int | None) -> int | None:
+    """Bytes from ``start`` up to ``end``; ``UsageError`` unless 0 ≤ start ≤ end."""
+    if start < 0 or (end is not None and end < start):
+        raise UsageError(f"a range from {start} to {end} does not exist: 0 ≤ start ≤ end")
+    return None if end is None else end - start
