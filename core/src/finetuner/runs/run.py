@@ -64,9 +64,13 @@ class Run:
                 return
             time.sleep(POLL_SECONDS)
 
+    def result(self) -> Result:
+        """Metrics, artifact, examples seen, seconds and history; ``RunError`` if not finished."""
+        return self._directory.result()
+
     def metrics(self) -> dict[str, dict[str, float]]:
         """``{"before": {...}, "after": {...}}``; ``RunError`` before the run has finished."""
-        return self._result().metrics
+        return self.result().metrics
 
     def display_metrics(self) -> None:
         """Print the before/after table."""
@@ -81,7 +85,7 @@ class Run:
         """Some held-out queries with their neighbours before and after."""
         from finetuner.evaluation import ExampleResult
 
-        self._result()
+        self.result()
         return self._directory.read("examples.json", list[ExampleResult]) or []
 
     def display_examples(self, count: int = 5) -> None:
@@ -95,7 +99,7 @@ class Run:
     @property
     def artifact_id(self) -> str:
         """The tuned model's full address, ``STORE/NAME@sha256:…``."""
-        address = self._result().artifact_id
+        address = self.result().artifact_id
         if address is None:
             raise RunError(f"run {self.name!r} has no artifact")
         return address
@@ -113,8 +117,6 @@ class Run:
         """Remove the run's files. Its artifact stays in the store."""
         self._directory.delete()
 
-    def _result(self) -> Result:
-        return self._directory.result()
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {self.status().value})"
