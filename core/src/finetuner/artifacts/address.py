@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from finetuner.artifacts.keys import check_name
 from finetuner.contracts import Store
-from finetuner.errors import UnknownNameError, UsageError
+from finetuner.errors import UsageError
 
 if TYPE_CHECKING:
     from finetuner.plugins.host import Host
@@ -63,17 +63,11 @@ def parse_address(text: str) -> Address:
 def open_store(url: str, host: Host) -> Store:
     """The store at ``url``, opened by the plugin that knows its scheme.
 
-    A plain path means ``file://``. Raises ``UnknownNameError`` for a scheme
-    that no installed plugin opens.
+    A plain path means ``file://``. Raises ``UnknownNameError`` with the known
+    schemes for one that no installed plugin opens.
     """
     match = _SCHEME.match(url)
-    scheme = match[1].lower() if match else "file"
-    records = {
-        known: provided.record
-        for provided in host.records("stores").values()
-        for known in provided.record.schemes
-    }
-    if scheme not in records:
-        raise UnknownNameError("store scheme", scheme, records, f" (in {url!r})")
-    store: Store = records[scheme].open(url)
+    provided = host.provided("stores", match[1].lower() if match else "file")
+    with host.guard(provided):
+        store: Store = provided.record.open(url)
     return store
