@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,6 @@ class Ranking:
     In leave-one-out a query is not a neighbour of itself and is not counted.
     """
 
-    relevant: np.ndarray
-    total: np.ndarray
-    first: np.ndarray
+    relevant: NDArray[np.bool_]
+    total: NDArray[np.int64]
+    first: NDArray[np.int64]
