@@ -1,0 +1,31 @@
+"""The one training loop, its callbacks and checkpoints."""
+
+from finetuner.training.callbacks import (
+    Callback,
+    EpochEnd,
+    EpochRecord,
+    Evaluated,
+    StepEnd,
+    Stop,
+    TrainBegin,
+    TrainEnd,
+)
+from finetuner.training.evaluation import embed_all
+from finetuner.training.loader import batch_key
+from finetuner.training.trainer import Trainer, TrainingResult, total_steps
+
+__all__ = [
+    "Callback",
+    "EpochEnd",
+    "EpochRecord",
+    "Evaluated",
+    "StepEnd",
+    "Stop",
+    "TrainBegin",
+    "TrainEnd",
+    "Trainer",
+    "TrainingResult",
+    "batch_key",
+    "embed_all",
+    "total_steps",
+]
