@@ -1,0 +1,139 @@
+"""From a trained state to an ONNX file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from finetuner.contracts import Inputs, InputSpec
+from finetuner.errors import ExportError
+from finetuner_torch.copying import copy_module
+from finetuner_torch.state import State
+from finetuner_torch.step import to_tensors
+
+OPSET = 18
+OUTPUT = "embedding"
+
+
+class _Positional(nn.Module):
+    """The model with its inputs in a fixed order: keyword dictionaries export badly."""
+
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = tuple(names)
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        embedding: torch.Tensor = self.model(**dict(zip(self.names, tensors, strict=True)))
+        return embedding.float()
+
+
+def export(state: State, path: Path, inputs: Sequence[InputSpec], sample: Inputs) -> None:
+    """Write ONNX with these input names and the one output ``embedding``.
+
+    ``None`` extents of ``inputs`` stay free: the first is called ``batch``, the
+    second of a token matrix ``sequence``. ``sample`` holds an array for each
+    input. A model over 2 GB keeps its weights in a file beside ``path``.
+
+    Raises:
+        ExportError: the model cannot be exported with these extents free, or the
+            file does not pass ONNX's checker. Parity is for the caller to check.
+    """
+    names = [spec.name for spec in inputs]
+    if missing := sorted(set(names) - set(sample)):
+        raise ExportError(f"the sample lacks the input {missing[0]!r}: it has {sorted(sample)}")
+    arrays = {spec.name: _at_least_two(sample[spec.name], spec) for spec in inputs}
+    model = copy_module(state.model).cpu().eval()
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                _Positional(model, names),
+                tuple(to_tensors(arrays, torch.device("cpu")).values()),
+                dynamo=True,
+                opset_version=OPSET,
+                dynamic_shapes=(tuple(_free_extents(spec) for spec in inputs),),
+                verbose=False,
+            )
+            _rename(program.model.graph, names)
+            program.save(str(path))
+            onnx.checker.check_model(str(path), full_check=True)
+    except Exception as error:
+        raise ExportError(
+            f"the model cannot be exported to ONNX: {_first_line(error)}. Its inputs were "
+            + ", ".join(f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in inputs)
+        ) from error
+
+
+def _free_extents(spec: InputSpec) -> dict[int, str]:
+    return {
+        axis: "batch"
+        if axis == 0
+        else "sequence"
+        if axis == 1 and len(spec.shape) == 2
+        else f"{spec.name}_{axis}"
+        for axis, extent in enumerate(spec.shape)
+        if extent is None
+    }
+
+
+def _at_least_two(array: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Repeat along free extents of 1: the exporter would take them for constants."""
+    for axis, extent in enumerate(spec.shape):
+        if extent is None and array.shape[axis] == 1:
+            array = np.repeat(array, 2, axis=axis)
+    return array
+
+
+def _rename(graph: Any, inputs: Sequence[str]) -> None:
+    """Give the graph's ends their names, afterwards and with everything else out of the way.
+
+    Asked for a name that an inner value has, the exporter writes an invalid file
+    without a word.
+    """
+    ends = dict(zip((*graph.inputs, *graph.outputs), (*inputs, OUTPUT), strict=True))
+    taken = set(ends.values())
+    inner = [value for node in graph for value in node.outputs if value not in ends]
+    for value in (*inner, *graph.initializers.values()):
+        if value.name in taken:
+            value.name = f"inner.{value.name}"
+    for index, end in enumerate(ends):
+        end.name = f"end.{index}"
+    for end, name in ends.items():
+        end.name = name
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's progress, its warnings and its log."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _first_line(error: BaseException) -> str:
+    """The exporter's errors are reports of many pages; the cause says it in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
