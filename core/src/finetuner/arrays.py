@@ -4,8 +4,9 @@ Learning code (distances, miners, losses, poolings) is written once and runs in
 every framework, eager and compiled. It receives a namespace ``xp`` as its first
 argument and may call nothing but the functions named here; they behave as their
 numpy namesakes unless the docstring says otherwise. Arrays support the Python
-operators, ``.shape`` and basic slicing with static bounds; there is no boolean
-indexing and no in-place change, so shapes stay static.
+operators, ``.shape``, ``.dtype`` (to hand back to ``astype``, nothing else) and
+basic slicing with static bounds; there is no boolean indexing and no in-place
+change, so shapes stay static.
 
 A backend provides one thin adapter: a module or object with these names.
 """
@@ -37,6 +38,7 @@ ARRAY_FUNCTIONS: tuple[str, ...] = (
     "exp",
     "expand_dims",
     "flip",
+    "invert_permutation",
     "log",
     "log1p",
     "logical_not",
@@ -62,6 +64,7 @@ ARRAY_FUNCTIONS: tuple[str, ...] = (
     "take",
     "take_along_axis",
     "tanh",
+    "upcast",
     "where",
     "zeros_like",
 )
@@ -86,7 +89,12 @@ class ArrayNamespace(Protocol):
     def asarray(self, x: Any, /, *, like: Array, dtype: str | None = None) -> Array:
         """Python or numpy values as an array on the device of ``like``."""
 
-    def astype(self, x: Array, dtype: str, /) -> Array: ...
+    def astype(self, x: Array, dtype: Any, /) -> Array:
+        """``dtype`` is a numpy name or the ``.dtype`` of an array of the same framework.
+
+        ``"float64"`` is the widest float of the device, where that is narrower.
+        """
+
     def broadcast_to(self, x: Array, shape: Sequence[int], /) -> Array: ...
     def clip(self, x: Array, low: float | None, high: float | None, /) -> Array: ...
     def concat(self, arrays: Sequence[Array], /, *, axis: int = 0) -> Array: ...
@@ -95,6 +103,9 @@ class ArrayNamespace(Protocol):
     def exp(self, x: Array, /) -> Array: ...
     def expand_dims(self, x: Array, /, *, axis: int) -> Array: ...
     def flip(self, x: Array, /, *, axis: int) -> Array: ...
+    def invert_permutation(self, x: Array, /) -> Array:
+        """Along the last axis: where each place went; undoes what ``argsort`` gave."""
+
     def log(self, x: Array, /) -> Array: ...
     def log1p(self, x: Array, /) -> Array: ...
     def logical_not(self, x: Array, /) -> Array: ...
@@ -124,5 +135,8 @@ class ArrayNamespace(Protocol):
     def take(self, x: Array, indices: Array, /, *, axis: int) -> Array: ...
     def take_along_axis(self, x: Array, indices: Array, /, *, axis: int) -> Array: ...
     def tanh(self, x: Array, /) -> Array: ...
+    def upcast(self, x: Array, /) -> Array:
+        """Float32 from half precision and integers; float64 stays as it is."""
+
     def where(self, condition: Array, a: Any, b: Any, /) -> Array: ...
     def zeros_like(self, x: Array, /) -> Array: ...
