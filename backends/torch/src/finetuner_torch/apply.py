@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from finetuner.contracts import AdaptationPlan, FeatureMap, PoolingChoice, PoolingRecord
-from finetuner.errors import ModelError
+from finetuner.errors import ModelError, UnknownNameError
+from finetuner.plugins import default_host
 from finetuner_torch import xp
 from finetuner_torch.capture import capture, describe
 from finetuner_torch.copying import copy_module
@@ -102,7 +103,7 @@ class EmbeddingModel(nn.Module):
         self, tensors: list[torch.Tensor], inputs: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
         if self.pooling is not None:
-            mask = self.plan.features and self.plan.features.mask
+            mask = self.plan.features.mask if self.plan.features else None
             embedding = self.pooling(tensors[0], inputs.get(mask) if mask else None)
         else:
             rows = [tensor.flatten(1) for tensor in tensors]
@@ -124,9 +125,16 @@ class EmbeddingModel(nn.Module):
             )
 
 
-def adapt(model: nn.Module, plan: AdaptationPlan, seed: int = 0) -> EmbeddingModel:
+def adapt(
+    model: nn.Module,
+    plan: AdaptationPlan,
+    seed: int = 0,
+    *,
+    poolings: Mapping[str, PoolingRecord] | None = None,
+) -> EmbeddingModel:
     """Copy ``model`` and make of the copy what ``plan`` says; ``seed`` draws the projection.
 
+    ``poolings`` are the known ones by name; by default those of the installed plugins.
     Raises ``ModelError`` where the plan was made for another framework, names
     layers that the model does not have, or asks for what this backend cannot do.
     """
@@ -136,7 +144,10 @@ def adapt(model: nn.Module, plan: AdaptationPlan, seed: int = 0) -> EmbeddingMod
     drop_weights(backbone, plan)
     device, _ = placement(backbone)
     embedding_model = EmbeddingModel(
-        backbone, plan, _pooling(plan), _projection(plan.width, plan.output_dim, seed)
+        backbone,
+        plan,
+        _pooling(plan, poolings),
+        _projection(plan.width, plan.output_dim, seed),
     )
     for name in plan.freeze.frozen:
         for parameter in backbone.get_submodule(name).parameters(recurse=False):
@@ -190,13 +201,17 @@ def _check_layers(backbone: nn.Module, plan: AdaptationPlan) -> None:
         )
 
 
-def _pooling(plan: AdaptationPlan) -> Pooling | None:
+def _pooling(
+    plan: AdaptationPlan, poolings: Mapping[str, PoolingRecord] | None
+) -> Pooling | None:
     if plan.pooling is None or plan.features is None:
         return None
-    from finetuner.plugins.host import default_host
-
-    record = default_host().get("poolings", plan.pooling.name)
-    return Pooling(record, plan.pooling, plan.features)
+    name = plan.pooling.name
+    if poolings is None:
+        return Pooling(default_host().get("poolings", name), plan.pooling, plan.features)
+    if name not in poolings:
+        raise UnknownNameError("pooling", name, poolings)
+    return Pooling(poolings[name], plan.pooling, plan.features)
 
 
 def _projection(width: int, output_dim: int | None, seed: int) -> nn.Linear | None:
@@ -207,7 +222,7 @@ def _projection(width: int, output_dim: int | None, seed: int) -> nn.Linear | No
     """
     if output_dim is None:
         return None
-    linear = nn.utils.skip_init(nn.Linear, width, output_dim)
+    linear = nn.Linear(width, output_dim, device="meta").to_empty(device="cpu")
     bound = 1.0 / math.sqrt(width)
     with torch.no_grad():
         linear.weight.uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed))

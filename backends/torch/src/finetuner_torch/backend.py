@@ -20,18 +20,8 @@ from finetuner.contracts import (
     Objective,
     OptimizerSpec,
 )
-from finetuner_torch import (
-    apply,
-    backbones,
-    checkpoint,
-    devices,
-    export,
-    split,
-    state,
-    step,
-    trace,
-    xp,
-)
+from finetuner_torch import apply, checkpoint, devices, export, split, step, xp
+from finetuner_torch import state as states
 from finetuner_torch.apply import EmbeddingModel
 from finetuner_torch.state import State
 
@@ -47,10 +37,14 @@ class TorchBackend:
         return isinstance(model, nn.Module)
 
     def load(self, source: object, options: Mapping[str, Any]) -> LoadedModel:
-        return backbones.load(source, options)
+        from finetuner_torch.backbones import load
+
+        return load(source, options)
 
     def trace(self, model: nn.Module, sample: Inputs) -> ModelGraph:
-        return trace.trace(model, sample)
+        from finetuner_torch.trace import trace
+
+        return trace(model, sample)
 
     def adapt(self, model: nn.Module, plan: AdaptationPlan, *, seed: int = 0) -> EmbeddingModel:
         return apply.adapt(model, plan, seed)
@@ -66,7 +60,7 @@ class TorchBackend:
         parameters: Mapping[str, np.ndarray] | None = None,
         dropout: float | None = 0.0,
     ) -> State:
-        return state.init(
+        return states.init(
             model,
             optimizer,
             seed=seed,
@@ -101,9 +95,7 @@ class TorchBackend:
     def save_weights(self, state: State, directory: Path) -> str:
         return checkpoint.save_weights(state, directory)
 
-    def export(
-        self, state: State, path: Path, inputs: Sequence[InputSpec], sample: Inputs
-    ) -> None:
+    def export(self, state: State, path: Path, inputs: Sequence[InputSpec], sample: Inputs) -> None:
         export.export(state, path, inputs, sample)
 
     def devices(self) -> tuple[str, ...]:

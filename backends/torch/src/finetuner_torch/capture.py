@@ -33,7 +33,7 @@ class _Collector:
     """
 
     def __init__(self, taps: Sequence[Tap]) -> None:
-        self.taps = tuple(taps)
+        self.taps = tuple(dict.fromkeys(taps))
         self.stops = not torch.compiler.is_compiling()
         self.found: dict[Tap, torch.Tensor] = {}
         self._calls: Counter[str] = Counter()
@@ -131,15 +131,13 @@ def find_tensor(model: nn.Module, name: str) -> torch.Tensor:
     return value
 
 
-def capture(
-    model: nn.Module, taps: Sequence[Tap], call: Callable[[], Any]
-) -> list[torch.Tensor]:
+def capture(model: nn.Module, taps: Sequence[Tap], call: Callable[[], Any]) -> list[torch.Tensor]:
     """Run ``call``, which calls ``model``, until all of ``taps`` were seen.
 
     Returns their tensors in the order of ``taps``. The rest of the model, such as
     its head, does not run. Raises ``ModelError`` where a tap never came by.
     """
-    collector = _Collector(dict.fromkeys(taps))
+    collector = _Collector(taps)
     with ExitStack() as stack:
         for layer in dict.fromkeys(tap.layer for tap in taps if tap.parameter is None):
             for handle in collector.watch(layer, model.get_submodule(layer)):

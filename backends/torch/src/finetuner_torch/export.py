@@ -64,6 +64,7 @@ def export(state: State, path: Path, inputs: Sequence[InputSpec], sample: Inputs
                 dynamic_shapes=(tuple(_free_extents(spec) for spec in inputs),),
                 verbose=False,
             )
+            assert program is not None
             _rename(program.model.graph, names)
             program.save(str(path))
             onnx.checker.check_model(str(path), full_check=True)

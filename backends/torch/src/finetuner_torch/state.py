@@ -93,9 +93,7 @@ def init(
         raise ModelError("every layer is frozen: nothing would train. Choose another freeze")
     scaler = torch.amp.GradScaler(place.type) if half == torch.float16 else None
     optimizer = build_optimizer(trained, spec, getattr(model, "rate_factors", {}))
-    return State(
-        model, learned, trained, optimizer, spec, flags, place, half, scaler, seed
-    )
+    return State(model, learned, trained, optimizer, spec, flags, place, half, scaler, seed)
 
 
 def build_optimizer(

@@ -27,7 +27,7 @@ def step(state: State, batch: Batch, objective: Objective) -> tuple[State, dict[
     state.optimizer.zero_grad(set_to_none=True)
     with state.own_random():
         loss, extras = _loss(state, batch, objective)
-        (loss if state.scaler is None else state.scaler.scale(loss)).backward()
+        torch.autograd.backward(loss if state.scaler is None else state.scaler.scale(loss))
     if state.scaler is not None:
         state.scaler.unscale_(state.optimizer)
     norm = _clip(state)
@@ -70,9 +70,7 @@ def pullback(
         allow_unused=True,
         materialize_grads=True,
     )
-    return {
-        name: gradient.cpu().numpy() for name, gradient in zip(trained, gradients, strict=True)
-    }
+    return {name: gradient.cpu().numpy() for name, gradient in zip(trained, gradients, strict=True)}
 
 
 def to_tensors(inputs: Inputs, device: torch.device) -> dict[str, torch.Tensor]:
