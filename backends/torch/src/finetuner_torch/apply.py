@@ -74,6 +74,11 @@ class EmbeddingModel(nn.Module):
         """The plan's frozen layers by their names in this module."""
         return tuple(f"backbone.{name}".rstrip(".") for name in self.plan.freeze.frozen)
 
+    @property
+    def rate_factors(self) -> dict[str, float]:
+        """Learning-rate factors by layer, by the names in this module."""
+        return {f"backbone.{name}".rstrip("."): f for name, f in self.plan.freeze.groups.items()}
+
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Embeddings B×D; float32, or what the backbone computes in where that is finer.
 
@@ -102,6 +107,7 @@ class EmbeddingModel(nn.Module):
     def _embed(
         self, tensors: list[torch.Tensor], inputs: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
+        embedding: torch.Tensor
         if self.pooling is not None:
             mask = self.plan.features.mask if self.plan.features else None
             embedding = self.pooling(tensors[0], inputs.get(mask) if mask else None)
