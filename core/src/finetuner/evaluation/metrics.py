@@ -37,7 +37,7 @@ def recall(ranking: Ranking, k: int | None) -> Scores:
     This is recall as metric learning uses it (Jégou et al. 2011; Musgrave et al.
     2020), also called hit rate; the share of relevant items found is :func:`coverage`.
     """
-    return ranking.relevant[:, : _cut(k)].any(axis=1).astype(np.float64)
+    return np.asarray(np.any(ranking.relevant[:, : _cut(k)], axis=1), dtype=np.float64)
 
 
 def precision(ranking: Ranking, k: int | None) -> Scores:

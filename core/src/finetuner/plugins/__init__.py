@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from finetuner.plugins.blame import Origin, blame, observe
+    from finetuner.plugins.blame import Origin, observe
     from finetuner.plugins.host import Host, PluginInfo, Provided, default_host
 
 hookimpl = pluggy.HookimplMarker("finetuner")
@@ -22,7 +22,6 @@ _HOMES = {
     "Origin": "blame",
     "PluginInfo": "host",
     "Provided": "host",
-    "blame": "blame",
     "default_host": "host",
     "observe": "blame",
 }
@@ -32,7 +31,6 @@ __all__ = [
     "Origin",
     "PluginInfo",
     "Provided",
-    "blame",
     "default_host",
     "hookimpl",
     "observe",
