@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finetuner.contracts.preprocessing import Modality
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Rows:
     shop.csv"); empty means "row i". ``skipped`` counts rows left out on request.
     """
 
-    contents: Sequence[Any]
+    contents: Sequence[Any] | np.ndarray
     labels: Sequence[Any] | None
     modality: Modality
     origins: Sequence[str] = field(default=())

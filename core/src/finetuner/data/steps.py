@@ -1,0 +1,91 @@
+"""The preprocessing steps of core, and how a list of steps becomes functions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from finetuner.contracts import Step, TransformRecord
+from finetuner.data import arrays, augment, images
+from finetuner.errors import UnknownNameError, UsageError
+
+STEPS: tuple[TransformRecord, ...] = (
+    TransformRecord("to-rgb", images.to_rgb),
+    TransformRecord("to-gray", images.to_gray),
+    TransformRecord("resize", images.resize),
+    TransformRecord("center-crop", images.center_crop),
+    TransformRecord("scale", arrays.scale),
+    TransformRecord("normalize", arrays.normalize),
+    TransformRecord("layout", arrays.layout),
+    TransformRecord("reshape", arrays.reshape),
+    TransformRecord("cast", arrays.cast),
+    TransformRecord("random-flip", augment.random_flip, training_only=True),
+    TransformRecord("random-resized-crop", augment.random_resized_crop, training_only=True),
+    TransformRecord("color-jitter", augment.color_jitter, training_only=True),
+    TransformRecord("random-rotation", augment.random_rotation, training_only=True),
+)
+"""Every step that core knows, by name."""
+
+Transform = Callable[[Any], Any]
+SeededTransform = Callable[..., Any]
+
+
+def compile_steps(
+    steps: Sequence[Step], transforms: Mapping[str, TransformRecord]
+) -> tuple[Transform, ...]:
+    """The functions of a preprocessing spec, in order.
+
+    Raises ``UnknownNameError`` for an unknown step or option, ``UsageError`` for
+    a missing option or a step that is for training only.
+    """
+    for step in steps:
+        if _record(step, transforms).training_only:
+            raise UsageError(
+                f"the step {step.name!r} is for training only: give it as augmentation, "
+                "not as preprocessing"
+            )
+    return tuple(_bind(step, transforms[step.name]) for step in steps)
+
+
+def compile_augmentation(
+    steps: Sequence[Step], transforms: Mapping[str, TransformRecord]
+) -> tuple[SeededTransform, ...]:
+    """Functions ``f(value, rng=...)``; steps that are not random take part, too."""
+    return tuple(
+        bound if record.training_only else partial(_without_rng, bound)
+        for step in steps
+        for record in (_record(step, transforms),)
+        for bound in (_bind(step, record),)
+    )
+
+
+def _without_rng(transform: Transform, value: Any, *, rng: object) -> Any:
+    return transform(value)
+
+
+def _record(step: Step, transforms: Mapping[str, TransformRecord]) -> TransformRecord:
+    if step.name not in transforms:
+        raise UnknownNameError("preprocessing step", step.name, transforms)
+    return transforms[step.name]
+
+
+def _bind(step: Step, record: TransformRecord) -> Transform:
+    """The step with its options, checked against the function's keywords."""
+    parameters = list(inspect.signature(record.function).parameters.values())[1:]
+    known = {p.name: p for p in parameters if p.name != "rng"}
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for name in step.options:
+            if name not in known:
+                raise UnknownNameError(f"option of the step {step.name!r}", name, known)
+    missing = [
+        p.name
+        for p in known.values()
+        if p.default is p.empty
+        and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        and p.name not in step.options
+    ]
+    if missing:
+        raise UsageError(f"the step {step.name!r} needs the option {', '.join(missing)}")
+    return partial(record.function, **step.options)
