@@ -24,6 +24,7 @@ _TEMPORARY = ".tmp"
 """Where objects grow before they get their names; no key can begin with a dot."""
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not block
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -71,11 +72,11 @@ class LocalStore:
     def get(self, key: str, start: int = 0, end: int | None = None) -> BinaryIO:
         length = range_length(start, end)
         with self._errors("read", key):
-            descriptor = os.open(self._path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            source = os.fdopen(descriptor, "rb", buffering=0)
+            descriptor = os.open(self._path(key), _READ)
             if not S_ISREG(os.fstat(descriptor).st_mode):
-                source.close()
+                os.close(descriptor)
                 raise NotFoundError(f"there is nothing at {self.url}/{key}")
+            source = os.fdopen(descriptor, "rb", buffering=0)
             source.seek(start)
         reader = RangeReader(source, length, f"{self.url}/{key}")
         return io.BufferedReader(reader, BLOCK)

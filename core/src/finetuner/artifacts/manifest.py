@@ -65,7 +65,7 @@ def decode_manifest(data: bytes, where: str = MANIFEST, limits: Limits | None = 
         )
     try:
         raw = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{where} is not JSON: {error}") from error
     _check_schema(raw, where)
     try:
