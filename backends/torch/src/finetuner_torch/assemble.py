@@ -18,6 +18,7 @@ from finetuner.contracts.graph import (
     Parameter,
     Tensor,
 )
+from finetuner_torch.biases import join_biases
 from finetuner_torch.classify import Flow, classify
 from finetuner_torch.lineage import Lineage, lineage_of
 from finetuner_torch.recorder import RawCall, RawOperation, Recording
@@ -60,17 +61,11 @@ def assemble(
 ) -> ModelGraph:
     """Put together what was recorded: data operations only, values renumbered from 0."""
     parameters = {p.name: p for layer in layers for p in layer.parameters}
-    lineage = lineage_of(
-        recording, [v for _, v in inputs], [v for _, v in outputs], parameters.keys()
-    )
-    shapes = {value: shape for value, (shape, _) in enumerate(recording.values.meta)}
-    flow = Flow(
-        lineage,
-        shapes,
-        {name: p.shape for name, p in parameters.items()},
-        frozenset(value for _, value in outputs),
-    )
-    kinds = classify(flow)
+    ends = frozenset(value for _, value in outputs)
+    lineage = lineage_of(recording, (value for _, value in inputs), ends, parameters)
+    if join_biases(recording, lineage, ends):
+        lineage = lineage_of(recording, (value for _, value in inputs), ends, parameters)
+    kinds = classify(Flow(lineage, {name: p.shape for name, p in parameters.items()}, ends))
     number = _numbering(recording, lineage, inputs, outputs)
     operations = tuple(
         _operation(index, raw, kind, lineage, number)
@@ -138,9 +133,7 @@ def _call(call: RawCall, places: Sequence[int], number: Mapping[int, int]) -> La
     )
 
 
-def _in_order_met(
-    layers: Sequence[Layer], operations: Iterable[Operation]
-) -> tuple[Layer, ...]:
+def _in_order_met(layers: Sequence[Layer], operations: Iterable[Operation]) -> tuple[Layer, ...]:
     """Holders of parameters in the order in which data met them, then the others."""
     owner = {p.name: layer for layer in layers for p in layer.parameters}
     met = [owner[name] for operation in operations for name in operation.parameters]

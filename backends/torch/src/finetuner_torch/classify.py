@@ -36,7 +36,6 @@ class Flow:
     """A recording's data operations with the look-ups that classification needs."""
 
     lineage: Lineage
-    shapes: Mapping[int, tuple[int, ...]]
     parameter_shapes: Mapping[str, tuple[int, ...]]
     outputs: frozenset[int]
 
@@ -63,9 +62,7 @@ def classify(flow: Flow) -> tuple[OperationKind, ...]:
     return tuple(kinds[id(operation)] for operation in flow.lineage.operations)
 
 
-def _kind(
-    operation: RawOperation, flow: Flow, kinds: Mapping[int, OperationKind]
-) -> OperationKind:
+def _kind(operation: RawOperation, flow: Flow, kinds: Mapping[int, OperationKind]) -> OperationKind:
     name = base_name(operation.name)
     reads = flow.lineage.parameters(operation)
     kind = _weighty_kind(operation, name, reads, flow) or normalisation(operation, flow)
@@ -98,7 +95,7 @@ def _weighty_kind(
 
 def _is_dense(operation: RawOperation, name: str, flow: Flow) -> bool:
     """Whether one factor of a product is a weight and another carries data."""
-    factors = [slot for slot in operation.slots if slot[0] != BIASES.get(name)]
+    factors = [slot for slot in operation.slots if slot[0] not in ("bias", BIASES.get(name))]
     fixed = [slot for slot in factors if slot[1] not in flow.lineage.live]
     if len(fixed) == len(factors):
         fixed = [slot for slot in factors if slot[0] in WEIGHTS.get(name, ())]
@@ -134,16 +131,14 @@ def _attention_products(flow: Flow) -> frozenset[int]:
     for operation in flow.lineage.operations:
         name = base_name(operation.name)
         if NAMED.get(name) == "softmax":
-            scores = [o for o in _upstream(operation, flow) if _is_product_of_data(o, flow)]
-            found.update(map(id, scores))
-            if scores:
-                weighted.update(operation.outputs)
-        elif weighted.isdisjoint(flow.lineage.data(operation)):
-            continue
-        elif _is_product_of_data(operation, flow):
-            found.add(id(operation))
-        elif name in THROUGH or NAMED.get(name) in ("reshape", "dropout"):
             weighted.update(operation.outputs)
+            scores = (o for o in _upstream(operation, flow) if _is_product_of_data(o, flow))
+            found.update(map(id, scores))
+        elif not weighted.isdisjoint(flow.lineage.data(operation)):
+            if _is_product_of_data(operation, flow):
+                found.add(id(operation))
+            elif name in THROUGH or NAMED.get(name) in ("reshape", "dropout"):
+                weighted.update(operation.outputs)
     return frozenset(found)
 
 

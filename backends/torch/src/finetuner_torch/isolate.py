@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import sys
+import warnings
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -40,7 +41,7 @@ class Snapshot:
         self._modes = [(module, module.training) for module in model.modules()]
         for module in model.modules():
             self._visit(module, 0)
-            self._visit(type(module).forward, 0)
+            self._visit(getattr(type(module), "forward", None), 0)
         for tensor in (*model.parameters(), *model.buffers()):
             self._visit(tensor, 0)
         self._flags = [(tensor, tensor.requires_grad) for tensor in self.tensors]
@@ -119,6 +120,7 @@ def untouched(model: nn.Module, *, data: bool) -> Iterator[Snapshot]:
         stack.enter_context(_caches(model))
         stack.enter_context(_slow_attention())
         stack.enter_context(_eager())
+        stack.enter_context(_quiet())
         yield snapshot
 
 
@@ -172,6 +174,19 @@ def _eager() -> Iterator[None]:
         return
     with torch.compiler.set_stance("force_eager"):
         yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings and no log of fake tensors: what fails is raised, the rest comes up again."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = disabled
 
 
 def _is_state(item: Any, function: FunctionType) -> bool:

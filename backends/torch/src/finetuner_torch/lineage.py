@@ -27,7 +27,7 @@ class Lineage:
         return tuple(dict.fromkeys(v for _, v in operation.slots if v in self.live))
 
     def parameters(self, operation: RawOperation) -> tuple[str, ...]:
-        """The parameters that it reads, directly or through transposes, casts, reparametrisation."""
+        """The parameters that it reads, directly or through casts and reparametrisations."""
         fixed = (v for _, v in operation.slots if v not in self.live)
         return tuple(dict.fromkeys(name for v in fixed for name in self.sources.get(v, ())))
 
@@ -43,7 +43,7 @@ def lineage_of(
     roots = {value: (name,) for value, name in recording.roots.items() if name in known}
     inputs = frozenset(inputs)
     live, _ = _flow(recording.operations, inputs, roots, frozenset())
-    own = _standing_alone(recording.operations, live, frozenset(outputs))
+    own = _standing_alone(recording, live, frozenset(outputs))
     live, sources = _flow(recording.operations, inputs, roots, own)
     kept = (o for o in recording.operations if live.intersection(o.outputs))
     return Lineage(tuple(kept), frozenset(live), sources)
@@ -58,18 +58,18 @@ def _flow(
     """One pass forward. ``own`` holds ids of operation objects that make data by themselves."""
     live, sources = set(inputs), dict(roots)
     for operation in operations:
-        values = [value for _, value in operation.slots]
+        values = {value for _, value in operation.slots}
         depends = base_name(operation.name) not in SHAPE_ONLY
         if id(operation) in own or (depends and not live.isdisjoint(values)):
             live.update(operation.outputs)
         elif depends:
-            names = tuple(dict.fromkeys(n for v in values for n in sources.get(v, ())))
+            names = tuple(dict.fromkeys(n for _, v in operation.slots for n in sources.get(v, ())))
             sources.update(dict.fromkeys(operation.outputs, names))
     return live, sources
 
 
 def _standing_alone(
-    operations: list[RawOperation], live: set[int], outputs: frozenset[int]
+    recording: Recording, live: set[int], outputs: frozenset[int]
 ) -> frozenset[int]:
     """Operations on parameters alone that make data (learned queries) rather than weights.
 
@@ -78,8 +78,9 @@ def _standing_alone(
     as_weight: set[int] = set()
     as_data: set[int] = set(outputs)
     own: set[int] = set()
-    for operation in reversed(operations):
-        weights = _weight_values(operation, live)
+    projected = _projected(recording, live)
+    for operation in reversed(recording.operations):
+        weights = _weight_values(operation, live, projected)
         if not live.isdisjoint(operation.outputs):
             is_data, is_weight = True, False
         else:
@@ -95,8 +96,26 @@ def _standing_alone(
     return frozenset(own)
 
 
-def _weight_values(operation: RawOperation, live: set[int]) -> set[int]:
+def _projected(recording: Recording, live: set[int]) -> set[int]:
+    """Batched values made from parameters alone by a layer's operation: no plain weights."""
+    projected: set[int] = set()
+    for operation in recording.operations:
+        values = {value for _, value in operation.slots}
+        applies = base_name(operation.name) in WEIGHTS or not projected.isdisjoint(values)
+        if applies and live.isdisjoint(operation.outputs):
+            projected.update(operation.outputs)
+    return {value for value in projected if len(recording.values.meta[value][0]) > 2}
+
+
+def _weight_values(operation: RawOperation, live: set[int], projected: set[int]) -> set[int]:
+    """Which of an operation's arguments it uses as weights.
+
+    The factors of a plain product have no roles of their own: what is not data is
+    the weight, unless it was projected like data (the queries of a learned pooling).
+    """
     name = base_name(operation.name)
-    if name in PRODUCTS and not live.isdisjoint(v for _, v in operation.slots):
-        return {value for _, value in operation.slots if value not in live}
-    return {value for slot, value in operation.slots if slot in WEIGHTS.get(name, ())}
+    named = {value for slot, value in operation.slots if slot in WEIGHTS.get(name, ())}
+    values = {value for _, value in operation.slots}
+    if name not in PRODUCTS - {"linear", "mkldnn_linear"} or live.isdisjoint(values):
+        return named
+    return values - live - projected

@@ -35,8 +35,11 @@ def normalisation(operation: RawOperation, flow: Flow) -> Literal["l2norm", "nor
         pairs.append((values[1], values[0]))
     for data, scale in pairs:
         found = _statistic(scale, flow, inverted=name in ("mul", "multiply"))
-        if found is not None and _spring(data, flow) & _spring(found[1], flow):
-            return found[0]
+        if found is None:
+            continue
+        kind, of = found
+        if _spring(data, flow, scaled=kind == "norm") & _spring(of, flow):
+            return kind
     return None
 
 
@@ -75,17 +78,18 @@ def _chain(value: int, flow: Flow) -> list[RawOperation]:
     return chain
 
 
-def _spring(value: int, flow: Flow) -> set[int]:
-    """A value and those it is made from by casts, powers and taking off a mean."""
+def _spring(value: int, flow: Flow, *, scaled: bool = False) -> set[int]:
+    """A value and those it is made from by casts, powers, taking off a mean (and scaling)."""
     found = {value}
     while value in flow.producer:
         operation = flow.producer[value]
         name = base_name(operation.name)
         same = name in ("pow", "square", "abs", "sub") or NAMED.get(name) in ("reshape", "dropout")
-        squares = name == "mul" and len(operation.slots) == 2 and len(set(operation.slots)) == 2
-        if not same and not (squares and operation.slots[0][1] == operation.slots[1][1]):
+        data = flow.lineage.data(operation)
+        times = name == "mul" and len(data) == 1 and (scaled or _is_twice(operation))
+        if not same and not times:
             break
-        value = operation.slots[0][1]
+        value = data[0]
         found.add(value)
     return found
 
@@ -96,10 +100,15 @@ def _squares(value: int, flow: Flow) -> bool:
         operation = next(flow.back(operation), None)
     if operation is None:
         return False
-    name = base_name(operation.name)
-    values = [v for _, v in operation.slots]
-    twice = name == "mul" and len(values) == 2 and values[0] == values[1]
-    return name == "square" or _power(operation) == 2 or twice
+    square = base_name(operation.name) == "square" or _power(operation) == 2
+    return square or _is_twice(operation)
+
+
+def _is_twice(operation: RawOperation) -> bool:
+    """Whether it multiplies a tensor by itself."""
+    values = [value for _, value in operation.slots]
+    times = base_name(operation.name) in ("mul", "multiply")
+    return times and len(values) == 2 and values[0] == values[1]
 
 
 def _power(operation: RawOperation) -> Any:

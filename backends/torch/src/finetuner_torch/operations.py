@@ -6,6 +6,17 @@ from collections.abc import Mapping
 
 from finetuner.contracts.graph import OperationKind
 
+CONVOLUTIONS = frozenset(
+    {"conv1d", "conv2d", "conv3d", "convolution", "_convolution", "_conv_depthwise2d"}
+    | {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "mkldnn_convolution"}
+    | {"cudnn_convolution", "thnn_conv2d", "slow_conv3d"}
+)
+NORMS = frozenset(
+    {"batch_norm", "native_batch_norm", "cudnn_batch_norm", "instance_norm", "rms_norm"}
+    | {"_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "_fused_rms_norm"}
+    | {"layer_norm", "native_layer_norm", "group_norm", "native_group_norm"}
+)
+
 WEIGHTS: Mapping[str, tuple[str, ...]] = {
     "linear": ("weight", "bias"),
     "addmm": ("self", "mat2"),
@@ -32,23 +43,8 @@ WEIGHTS: Mapping[str, tuple[str, ...]] = {
     "gru_cell": ("w_ih", "w_hh", "b_ih", "b_hh"),
     "rnn_tanh_cell": ("w_ih", "w_hh", "b_ih", "b_hh"),
     "rnn_relu_cell": ("w_ih", "w_hh", "b_ih", "b_hh"),
-    **{
-        name: ("weight", "bias")
-        for name in (
-            *("conv1d", "conv2d", "conv3d", "convolution", "_convolution", "_conv_depthwise2d"),
-            *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "mkldnn_convolution"),
-            *("cudnn_convolution", "thnn_conv2d", "slow_conv3d"),
-        )
-    },
-    **{
-        name: ("weight", "bias", "running_mean", "running_var")
-        for name in (
-            *("batch_norm", "native_batch_norm", "cudnn_batch_norm", "instance_norm"),
-            *("_native_batch_norm_legit", "_native_batch_norm_legit_no_training"),
-            *("layer_norm", "native_layer_norm", "group_norm", "native_group_norm"),
-            *("rms_norm", "_fused_rms_norm"),
-        )
-    },
+    **dict.fromkeys(CONVOLUTIONS, ("weight", "bias")),
+    **dict.fromkeys(NORMS, ("weight", "bias", "running_mean", "running_var")),
 }
 """The arguments that hold weights, of every operation that applies weights to data."""
 
@@ -59,17 +55,13 @@ PRODUCTS = frozenset(
 """Matrix products: dense with a weight, attention or a combination without."""
 
 BIASES: Mapping[str, str] = {
-    "linear": "bias",
-    "mkldnn_linear": "bias",
     "addmm": "self",
     "_addmm_activation": "self",
     "baddbmm": "self",
     "addmv": "self",
 }
-"""Which argument of a product is added instead of multiplied."""
+"""Which argument of a product is added instead of multiplied, where it is not "bias"."""
 
-CONVOLUTIONS = frozenset(name for name in WEIGHTS if "conv" in name)
-NORMS = frozenset(name for name in WEIGHTS if "_norm" in name)
 EMBEDDINGS = frozenset({"embedding", "embedding_bag", "_embedding_bag"})
 LOOKUPS = frozenset({"index", "index_select", "gather", "take_along_dim"})
 RECURRENT = frozenset(
@@ -112,7 +104,7 @@ _KINDS: Mapping[OperationKind, str] = {
     "ravel pixel_shuffle pixel_unshuffle roll flip view_as_real view_as_complex adjoint "
     "moveaxis as_strided unfold im2col channel_shuffle native_channel_shuffle "
     "dequantize quantize_per_tensor quantize_per_tensor_dynamic _cast_Float resolve_conj "
-    "resolve_neg atleast_1d atleast_2d atleast_3d",
+    "copy resolve_neg atleast_1d atleast_2d atleast_3d",
     "select": "select slice index index_select gather narrow split split_with_sizes chunk "
     "unbind tensor_split masked_select take take_along_dim diagonal unsafe_split unsafe_chunk",
     "pool": "mean sum amax amin max min logsumexp nanmean median avg_pool1d avg_pool2d "
@@ -127,7 +119,7 @@ NAMED: Mapping[str, OperationKind] = {n: k for k, names in _KINDS.items() for n 
 COMBINING = frozenset(
     {"add", "sub", "rsub", "mul", "div", "cat", "concat", "stack", "maximum", "minimum", "where"}
     | {"addcmul", "addcdiv", "lerp", "hstack", "vstack", "concatenate", "masked_fill", "pow"}
-    | {"alias", "copy", "index_put", "scatter", "scatter_add", "index_add", "atan2", "multiply"}
+    | {"alias", "index_put", "scatter", "scatter_add", "index_add", "atan2", "multiply"}
     | {"cumsum_add", "__and__", "__or__", "logical_and", "logical_or", "bitwise_and", "baddbmm"}
     | {"scatter_reduce", "index_copy", "slice_scatter", "select_scatter", "masked_scatter"}
 )

@@ -23,7 +23,7 @@ ALIAS = "alias"
 """A tensor read after its memory was written through another view."""
 
 HIGHER_ORDER_ARGUMENTS = 16
-"""Higher-order operators (flex attention, ``cond``) have no schema; their arguments go by number."""
+"""Higher-order operators (flex attention, ``cond``) have no schema: arguments go by number."""
 
 OUTSIDE = "outside_torch"
 """A tensor that came out of a module along a way that no operation shows (numpy, C++)."""
@@ -73,8 +73,8 @@ class Recorder(TorchDispatchMode):
     Meant to run in inference mode, where composite operations (``linear``,
     ``layer_norm``, ``lstm``, attention) arrive whole instead of in pieces.
     ``bridge`` joins what leaves torch inside a module: a tensor of unknown origin
-    is said to come from the arguments of the module that it appears in, unless it
-    is one of ``constants``.
+    is said to come from what the module computed so far and did not use (or from its
+    arguments), unless it is one of ``constants``.
     """
 
     supports_higher_order_operators = True
@@ -147,11 +147,18 @@ class Recorder(TorchDispatchMode):
             return value
         sources, name = parts, ALIAS
         if not parts and self._bridge and self._stack and tensor.is_floating_point():
-            sources, name = self._stack[-1].inputs, OUTSIDE
+            sources, name = self._loose_ends(self._stack[-1]), OUTSIDE
         value = values.new(tensor)
         if sources:
             self._add(name, [("self", source) for source in sources], [value], {})
         return value
+
+    def _loose_ends(self, call: RawCall) -> tuple[int, ...]:
+        """What was made inside a call and not read since; the arguments where nothing was."""
+        operations = self.recording.operations[call.start :]
+        read = {value for operation in operations for _, value in operation.slots}
+        made = dict.fromkeys(value for operation in operations for value in operation.outputs)
+        return tuple(value for value in made if value not in read) or call.inputs
 
     def _outputs(
         self,

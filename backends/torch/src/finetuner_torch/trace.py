@@ -46,9 +46,7 @@ def trace(model: nn.Module, sample: Inputs) -> ModelGraph:
     return assemble(recording, layers, inputs, outputs, facts)
 
 
-def _record(
-    model: nn.Module, mapping: InputMap, tensors: Mapping[str, torch.Tensor]
-) -> Recorded:
+def _record(model: nn.Module, mapping: InputMap, tensors: Mapping[str, torch.Tensor]) -> Recorded:
     try:
         with untouched(model, data=False):
             return _record_fake(model, mapping, tensors)
@@ -131,4 +129,4 @@ def _both_causes(
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:300] or "no message"
+    return str(error).strip().partition("\n")[0][:300].rstrip(".") or "no message"
