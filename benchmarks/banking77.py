@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 from statistics import mean
 
-import finetuner
 from _harness import Row, report
+
+import finetuner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from minilm import model_directory
@@ -74,7 +75,6 @@ def peer(train: Rows, test: Rows) -> dict[str, float]:
     """One epoch of sentence-transformers, measured with the same metrics."""
     import numpy as np
     from datasets import Dataset
-    from finetuner.evaluation import evaluate
     from sentence_transformers import (
         SentenceTransformer,
         SentenceTransformerTrainer,
@@ -82,6 +82,8 @@ def peer(train: Rows, test: Rows) -> dict[str, float]:
         losses,
     )
     from sentence_transformers.training_args import BatchSamplers
+
+    from finetuner.evaluation import evaluate
 
     model = SentenceTransformer(model_directory())
     numbers = {label: number for number, label in enumerate(sorted(set(train[1])))}

@@ -7,8 +7,9 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
-import finetuner
 import numpy as np
+
+import finetuner
 
 
 def main() -> None:

@@ -11,10 +11,11 @@ import gzip
 from importlib.util import find_spec
 from pathlib import Path
 
-import finetuner
 import numpy as np
 import torch
 from PIL import Image
+
+import finetuner
 
 SEEN = tuple(range(7))
 

@@ -12,10 +12,11 @@ import argparse
 import json
 from pathlib import Path
 
-import finetuner
 import numpy as np
 from minilm import model_directory
 from operations import split
+
+import finetuner
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetuner.contracts import AdaptationPlan, PlanOptions, RunSpec
+from finetuner.contracts import AdaptationPlan, ExporterRecord, PlanOptions, RunSpec
 from finetuner.errors import UsageError
 from finetuner.runs.directory import RunDirectory, home_directory
 from finetuner.runs.run import Run, delete_run, get_run, list_runs
@@ -348,7 +348,7 @@ def export(
     from finetuner.plugins.host import default_host
 
     host = default_host()
-    exporter = None if form == "bundle" else host.get("exporters", form)
+    exporter: ExporterRecord | None = None if form == "bundle" else host.get("exporters", form)
     path = Path(source)
     if not (path / "manifest.json").is_file():
         if "/" in str(source):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import platform
 import tempfile
 import time
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from finetuner.artifacts import open_store, push
 from finetuner.contracts import Backend, RunSpec, RunState
@@ -100,7 +103,7 @@ class _Job:
             artifact_id,
             outcome.examples_seen,
             time.monotonic() - started,
-            tuple(outcome.history),
+            tuple(msgspec.to_builtins(outcome.history)),
         )
 
     def _train(
@@ -138,7 +141,8 @@ class _Job:
             callbacks=self._callbacks(training.spec),
             directory=self.directory.checkpoints,
             resume=True,
-            progress=bool(self.live.get("progress", True)),
+            digest=_digest(training, found),
+            progress=self.live.get("progress") is not False,
             log=self.directory.log,
         ).fit()
 
@@ -231,6 +235,12 @@ def _model(spec: RunSpec, live: Mapping[str, Any]) -> object:
             f"run {spec.name!r} was begun with a live model: give the model again to resume it"
         )
     return spec.model
+
+
+def _digest(training: Training, found: Interpreted) -> str:
+    """Stands for all that decides the weights beside the data: a resume must not change it."""
+    decided = (training.spec, found.plan, found.preprocessing, training.optimizer)
+    return hashlib.sha256(msgspec.json.encode(decided, order="deterministic")).hexdigest()
 
 
 def _callback(text: str, host: Host) -> Any:

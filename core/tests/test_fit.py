@@ -1,0 +1,290 @@
+"""The whole path with the numpy backend: seen from the outside, with no framework installed."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import finetuner
+from finetuner.builtin.numpy_model import LinearModel
+from finetuner.errors import (
+    DataError,
+    MissingDependencyError,
+    ModelError,
+    RunError,
+    TrainingError,
+    UnknownNameError,
+    UsageError,
+)
+
+
+def blobs(seed=0, classes=6, each=20, noise=0.6):
+    """Points around class centres that differ in the first 4 of 12 features alone."""
+    pick = np.random.default_rng(seed)
+    centres = np.zeros((classes, 12), np.float32)
+    centres[:, :4] = pick.normal(size=(classes, 4))
+    labels = np.repeat(np.arange(classes), each)
+    points = centres[labels] + pick.normal(scale=noise, size=(len(labels), 12))
+    return points.astype(np.float32), labels
+
+
+def model(seed=0):
+    pick = np.random.default_rng(seed)
+    return LinearModel(
+        weight=pick.normal(size=(12, 8)).astype(np.float32),
+        bias=np.zeros(8, np.float32),
+        head=pick.normal(size=(8, 3)).astype(np.float32),
+    )
+
+
+QUICK = {"epochs": 3, "batch_size": 24, "learning_rate": 0.02, "to_onnx": False, "progress": False}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("FINETUNER_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_two_arguments_give_a_better_model_measured_on_rows_held_out(home):
+    run = finetuner.fit(model(), blobs(), learning_rate=0.02, batch_size=24)
+    metrics = run.metrics()
+    assert run.status() == "finished"
+    assert metrics["after"]["map@r"] > metrics["before"]["map@r"]
+    expected = {"recall@1", "precision@5", "map@r", "r_precision", "mrr", "ndcg@10"}
+    assert expected <= set(metrics["after"])
+    assert metrics["after"]["queries"] == 12  # a tenth of each class of 20
+
+
+def test_the_artifact_gives_the_same_vectors_without_the_backend(home):
+    points, labels = blobs()
+    run = finetuner.fit(model(), (points, labels), eval_data=blobs(1), **QUICK | {"to_onnx": True})
+    embedder = finetuner.get_model(run.artifact_id)
+    vectors = finetuner.encode(embedder, points)
+    assert vectors.shape == (len(points), 8)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    found = finetuner.evaluate(embedder, blobs(1), metrics=["map@r", "recall@1"])
+    assert found["map@r"] == pytest.approx(run.metrics()["after"]["map@r"], abs=1e-4)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(home, tmp_path):
+    weights = []
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        run = finetuner.fit(model(), blobs(), run_name=name, seed=seed, **QUICK)
+        path = run.save_artifact(tmp_path / "out")
+        weights.append((path / "weights.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_the_users_model_is_not_changed(home):
+    live = model()
+    before = live.weight.copy()
+    finetuner.fit(live, blobs(), **QUICK)
+    np.testing.assert_array_equal(live.weight, before)
+
+
+def test_every_argument_is_recorded_and_defaults_are_resolved(home):
+    run = finetuner.fit(
+        model(), blobs(), run_name="r", description="d", experiment_name="e", seed=5, **QUICK
+    )
+    assert run.config.name == "r"
+    assert (run.config.description, run.config.experiment_name) == ("d", "e")
+    assert run.config.loss == "NTXentLoss"
+    assert run.config.backend == "numpy"
+    assert run.config.seed == 5
+    assert [each.name for each in finetuner.list_runs(experiment_name="e")] == ["r"]
+    assert finetuner.list_runs(experiment_name="other") == []
+    assert finetuner.get_run("r").metrics() == run.metrics()
+    finetuner.delete_run("r")
+    with pytest.raises(UnknownNameError, match="unknown run 'r'"):
+        finetuner.get_run("r")
+
+
+def test_logs_say_what_was_decided_and_examples_are_kept(home, capsys):
+    run = finetuner.fit(model(), blobs(), **QUICK)
+    text = run.logs()
+    for word in ("data: ", "plan: head", "learning: NTXentLoss", "before: ", "after: ", "pushed"):
+        assert word in text
+    assert list(run.stream_logs()) == text.splitlines()
+    assert run.example_results()
+    run.display_metrics()
+    run.display_examples()
+    assert "map@r" in capsys.readouterr().out.lower()
+
+
+def test_queries_can_be_measured_against_an_index(home):
+    index, queries = blobs(1), blobs(2)
+    run = finetuner.fit(model(), blobs(), eval_data={"query": queries, "index": index}, **QUICK)
+    assert run.metrics()["after"]["queries"] == len(queries[0])
+
+
+def test_early_stopping_by_name(home):
+    run = finetuner.fit(
+        model(),
+        blobs(),
+        val_split=0.2,
+        callbacks=["early-stopping:patience=1"],
+        **QUICK | {"epochs": 40},
+    )
+    assert len(run.result().history) < 41
+
+
+def test_an_observer_that_fails_cannot_kill_the_run(home):
+    class Broken:
+        def on_step_end(self, event):
+            raise RuntimeError("observer")
+
+    assert finetuner.fit(model(), blobs(), callbacks=[Broken()], **QUICK).status() == "finished"
+
+
+def test_inspect_prints_a_plan_and_changes_nothing(home):
+    live = model()
+    plan = finetuner.inspect(live, blobs()[0])
+    assert plan.head == ("head",)
+    assert plan.width == 8
+    assert finetuner.inspect(live, model_options={"input_shape": (12,)}) == plan
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"loss": "TripletMarginLos"}, UnknownNameError, "did you mean 'TripletMarginLoss'"),
+        ({"loss_options": {"temprature": 1}}, UnknownNameError, "did you mean 'temperature'"),
+        ({"loss": "TripletMarginLoss", "miner": "semihard"}, UnknownNameError, "semi-hard"),
+        ({"pooling": "maen"}, UnknownNameError, "did you mean 'mean'"),
+        ({"pooling": "mean"}, UsageError, "map"),
+        ({"freeze": "bakbone"}, UnknownNameError, "did you mean 'backbone'"),
+        ({"freeze": "backbone"}, ModelError, "output_dim"),
+        ({"backend": "kears"}, UnknownNameError, "backend"),
+        ({"executor": "lokal"}, UnknownNameError, "did you mean 'local'"),
+        ({"store": "s4://x"}, UnknownNameError, "known"),
+        ({"batch_size": 3}, UsageError, "batch_size"),
+        ({"epochs": 0}, UsageError, "epochs is 0"),
+        ({"val_split": 1.0}, UsageError, "val_split"),
+        ({"device": "cdua"}, UnknownNameError, "device"),
+        ({"precision": "float61"}, UnknownNameError, "precision"),
+        ({"optimizer": "adamv"}, UnknownNameError, "adamw"),
+        ({"callbacks": ["early-stoping"]}, UnknownNameError, "early-stopping"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_refused_with_words(home, change, error, words):
+    with pytest.raises(error, match=words):
+        finetuner.fit(model(), blobs(), **QUICK | change)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ((np.zeros((0, 12), np.float32), []), "empty"),
+        ((np.ones((4, 12), np.float32), [1, 1, 1, 1]), "one class"),
+        ((np.ones((3, 12), np.float32), [1, 2, 2]), "two"),
+        ((np.ones((4, 12), np.float32), [1, 1, None, 2]), "row 2"),
+        ((np.ones((4, 12), np.float32), [1, 1, [2], 2]), "row 2"),
+    ],
+)
+def test_data_that_cannot_train_is_refused_with_the_row(home, data, words):
+    with pytest.raises(DataError, match=words):
+        finetuner.fit(model(), data, **QUICK)
+
+
+def test_a_failed_run_says_why_and_keeps_its_log(home):
+    with pytest.raises(UnknownNameError):
+        finetuner.fit(model(), blobs(), run_name="bad", loss="Nope", **QUICK)
+    run = finetuner.get_run("bad")
+    assert run.status() == "failed"
+    assert "unknown loss 'Nope'" in (run.error() or "")
+    assert "failed" in run.logs()
+    with pytest.raises(RunError, match="failed: UnknownNameError"):
+        run.metrics()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_a_checkpoint(home):
+    points, labels = blobs()
+    points[5, 3] = np.nan
+    with pytest.raises((TrainingError, DataError)):
+        finetuner.fit(model(), (points, labels), run_name="nan", eval_data=blobs(1), **QUICK)
+    assert finetuner.get_run("nan").status() == "failed"
+
+
+def test_a_model_of_no_known_framework_is_refused(home):
+    with pytest.raises(UsageError, match="no installed backend"):
+        finetuner.fit(object(), blobs(), **QUICK)
+
+
+def test_a_path_that_does_not_exist_is_refused(home):
+    with pytest.raises(UnknownNameError, match="neither a path that exists nor a backbone"):
+        finetuner.fit("no/such/model", blobs(), **QUICK)
+
+
+def test_a_missing_backend_names_the_package(home):
+    with pytest.raises(MissingDependencyError, match="pip install finetuner-keras"):
+        finetuner.fit(model(), blobs(), backend="keras", **QUICK)
+
+
+def test_login_without_a_hub_says_so(home):
+    with pytest.raises(MissingDependencyError, match="no installed executor has a login"):
+        finetuner.login()
+
+
+def test_push_and_pull_between_stores(home, tmp_path):
+    run = finetuner.fit(model(), blobs(), run_name="shop", **QUICK | {"to_onnx": True})
+    other = (tmp_path / "other").as_uri()
+    address = finetuner.push("shop", other, tag="v1")
+    assert address.startswith(f"{other}/shop@sha256:")
+    assert finetuner.pull(f"{other}/shop:v1", tmp_path / "pulled") == tmp_path / "pulled"
+    assert (tmp_path / "pulled" / "model.onnx").is_file()
+    assert finetuner.export(run.name, tmp_path / "exported") == tmp_path / "exported"
+    with pytest.raises(UsageError, match="exists"):
+        finetuner.export(run.name, tmp_path / "exported")
+
+
+RUN = """
+    import os, signal, sys
+    import finetuner
+    sys.path.insert(0, {tests!r})
+    from test_fit import QUICK, blobs, model
+
+    class Kill:
+        def on_step_end(self, event):
+            if event.step == 7:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    finetuner.fit(model(), blobs(), run_name="killed", callbacks=[Kill()], **QUICK)
+"""
+
+
+def test_a_killed_run_resumed_gives_the_weights_of_one_left_alone(home, tmp_path):
+    script = textwrap.dedent(RUN.format(tests=os.path.dirname(__file__)))
+    killed = subprocess.run([sys.executable, "-c", script], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert finetuner.get_run("killed").status() == "failed"
+    with pytest.raises(UsageError, match="live model"):
+        finetuner.resume_run("killed")
+    resumed = finetuner.resume_run("killed", model=model(), train_data=blobs(), progress=False)
+    alone = finetuner.fit(model(), blobs(), run_name="alone", **QUICK)
+    weights = [
+        (run.save_artifact(tmp_path) / "weights.safetensors").read_bytes()
+        for run in (resumed, alone)
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_resuming_with_other_data_is_refused(home):
+    with pytest.raises(UnknownNameError):
+        finetuner.fit(model(), blobs(), run_name="r", **QUICK | {"device": "nowhere"})
+    with pytest.raises(RunError, match="other data"):
+        finetuner.resume_run("r", model=model(), train_data=blobs(7))
+
+
+def test_the_public_names_are_those_documented():
+    assert set(finetuner.__all__) <= set(dir(finetuner))
+    for name in finetuner.__all__:
+        if name != "Document":
+            assert getattr(finetuner, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = finetuner.nothing
