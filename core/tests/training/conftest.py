@@ -95,7 +95,7 @@ class Problem:
         return Trainer(**(options | changes))
 
 
-@pytest.fixture()
+@pytest.fixture
 def problem(tmp_path: Path) -> Problem:
     """Twelve points in two classes that overlap."""
     rng = np.random.default_rng(0)
@@ -104,7 +104,7 @@ def problem(tmp_path: Path) -> Problem:
     return Problem(ArrayRows(values), labels, NumpyBackend(), tmp_path / "checkpoints")
 
 
-@pytest.fixture()
+@pytest.fixture
 def scripted() -> Callable[..., Any]:
     """``scripted(values)``: an evaluate that gives these ``map@r`` values in turn."""
 

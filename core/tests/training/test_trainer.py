@@ -76,7 +76,8 @@ def test_labels_follow_the_order_of_the_chunks(problem):
     seen = []
 
     class Spy:
-        parameters: dict[str, Any] = {}
+        def __init__(self) -> None:
+            self.parameters: dict[str, Any] = {}
 
         def __call__(self, xp, z, labels, parameters, key):
             seen.append(labels.copy())
@@ -167,8 +168,8 @@ def test_an_observer_may_stop_within_an_epoch(problem):
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_last_good_checkpoint(problem):
     class Breaks:
-        parameters: dict[str, Any] = {}
-        calls = 0
+        def __init__(self) -> None:
+            self.parameters: dict[str, Any] = {}
 
         def __call__(self, xp, z, labels, parameters, key):
             return xp.sum(z**2) * (np.nan if problem.backend.broken else 1.0), {}

@@ -136,7 +136,7 @@ class NumpyBackend:
             f"{_OBJECTIVE}{name}": np.array(value, np.float64)
             for name, value in (parameters or {}).items()
         }
-        if not model.trainable() and not learned:
+        if not model.trainable() and not learned and not model.only_evaluated:
             raise ModelError("every layer is frozen: nothing would train")
         return NumpyState(model, optimizer, dict(model.parameters) | learned)
 
@@ -151,7 +151,7 @@ class NumpyBackend:
         rate = state.optimizer.learning_rate * state.optimizer.schedule.factor(state.moments.step)
         scalars = {"loss": found.loss, "grad_norm": norm, "learning_rate": rate} | found.scalars
         if not math.isfinite(found.loss) or not math.isfinite(norm):
-            return state, scalars
+            return state, scalars | {"loss": math.nan}
         parameters, moments = update(state.optimizer, state.parameters, clipped, state.moments)
         return replace(state, parameters=parameters, moments=moments), scalars
 
@@ -170,7 +170,7 @@ class NumpyBackend:
         if at not in model.layers:
             raise ModelError(str(UnknownNameError("layer", at, model.layers)))
         cut = model.layers.index(at) + 1
-        prefix = replace(model, layers=model.layers[:cut], normalize=False)
+        prefix = replace(model, layers=model.layers[:cut], normalize=False, only_evaluated=True)
         rest = replace(model, layers=model.layers[cut:], input="prefix")
         return tuple(replace(part, parameters=_own(part)) for part in (prefix, rest))  # type: ignore[return-value]
 
@@ -208,7 +208,7 @@ class NumpyBackend:
         from safetensors.numpy import save_file
 
         weights = {
-            name: np.ascontiguousarray(state.parameters[name], np.float32)
+            name: np.asarray(state.parameters[name], np.float32, order="C")
             for name in state.model.parameters
         }
         save_file(weights, directory / WEIGHTS_FILE)
@@ -312,5 +312,5 @@ def _arrays(state: NumpyState) -> dict[str, np.ndarray]:
         "second": state.moments.second,
     }
     for kind, arrays in groups.items():
-        found |= {f"{kind}/{n}": np.ascontiguousarray(a) for n, a in arrays.items()}
+        found |= {f"{kind}/{n}": np.asarray(a, order="C") for n, a in arrays.items()}
     return found

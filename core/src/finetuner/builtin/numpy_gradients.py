@@ -6,6 +6,7 @@ the frameworks' automatic differentiation, so it can serve as their oracle.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,10 +31,12 @@ class LossGradients:
 
 
 class _Namespace:
-    """numpy's namespace whose ``stop_gradient`` gives the recorded values again.
+    """numpy's namespace for differences: nothing is rounded, what is constant stays so.
 
-    What a loss holds constant must stay constant while its inputs are moved;
-    shapes are static, so the calls come in the same order every time.
+    Casts to a floating dtype give float64, or rounding would drown the small steps.
+    ``stop_gradient`` records its values at the point itself and gives them again
+    where inputs are moved; shapes are static, so the calls come in the same order
+    every time.
     """
 
     def __init__(self, recorded: list[Any] | None = None) -> None:
@@ -42,6 +45,13 @@ class _Namespace:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(numpy_xp, name)
+
+    def astype(self, x: Any, dtype: str, /) -> Any:
+        return numpy_xp.astype(x, "float64" if dtype.startswith("float") else dtype)
+
+    def asarray(self, x: Any, /, *, like: Any, dtype: str | None = None) -> Any:
+        double = dtype is not None and dtype.startswith("float")
+        return numpy_xp.asarray(x, like=like, dtype="float64" if double else dtype)
 
     def stop_gradient(self, x: Any, /) -> Any:
         if self._replay is not None:
@@ -57,11 +67,19 @@ def loss_gradients(
     parameters: Mapping[str, np.ndarray],
     key: int,
 ) -> LossGradients:
-    """The loss at ``embeddings`` (float64, B×D) with its gradients."""
+    """The loss at ``embeddings`` (float64, B×D) with its gradients.
+
+    Where the loss is not finite, its gradients are NaN and nothing is differenced.
+    """
     point = np.array(embeddings, np.float64)
     constants = {name: np.array(value, np.float64) for name, value in parameters.items()}
     base = _Namespace()
-    loss, scalars = objective(base, point, labels, constants, key)
+    with np.errstate(invalid="ignore", over="ignore"):  # the caller looks at the loss itself
+        loss, scalars = objective(base, point, labels, constants, key)
+
+    if not math.isfinite(float(loss)):
+        nowhere = {name: np.full_like(value, np.nan) for name, value in constants.items()}
+        return LossGradients(float(loss), {}, np.full_like(point, np.nan), nowhere)
 
     def value() -> float:
         return float(objective(_Namespace(base.record), point, labels, constants, key)[0])

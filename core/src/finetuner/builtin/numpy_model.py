@@ -57,6 +57,7 @@ class LinearEmbedding:
 
     ``parameters`` are float64, by full name; ``layers`` are names with a
     ``.weight`` and perhaps a ``.bias``, or ``"softmax"``; ``frozen`` names layers.
+    ``only_evaluated`` marks a split-off prefix, which need not have anything to train.
     """
 
     parameters: Arrays
@@ -64,6 +65,7 @@ class LinearEmbedding:
     input: str
     normalize: bool
     frozen: frozenset[str] = frozenset()
+    only_evaluated: bool = False
 
     def trainable(self) -> tuple[str, ...]:
         """Names of the parameters that training may change."""

@@ -291,8 +291,7 @@ class _Session:
         every, seconds = trainer.checkpoint_every, trainer.checkpoint_seconds
         due = every is not None and event.step % every == 0
         due = due or (seconds is not None and time.monotonic() - self.saved_at >= seconds)
-        # Weights that an overflown gradient has touched are not a good checkpoint.
-        if due and math.isfinite(event.scalars.get("grad_norm", 0.0)):
+        if due:
             self._save()
 
     def _save(self) -> None:
