@@ -20,8 +20,8 @@ def check_cases(samples: Inputs, preprocessing: Preprocessing) -> tuple[Inputs, 
     """Batches of one and of three rows; with extents that vary, three rows at another extent.
 
     ``samples`` is one padded batch. The single row loses its padding; in the last
-    case the first row is padded from its middle on, so that a mask masks whatever
-    the samples are. Raises ``UsageError`` for fewer than three samples.
+    case the first row is padded from its middle on and the others are full, so that
+    a mask masks whatever the samples are. Raises ``UsageError`` for fewer than three samples.
     """
     rows = len(next(iter(samples.values())))
     few, many = BATCH_SIZES
@@ -44,27 +44,28 @@ def _trimmed(inputs: Inputs, preprocessing: Preprocessing) -> Inputs:
 
 
 def _resized(inputs: Inputs, preprocessing: Preprocessing) -> Inputs:
-    """Every extent that varies made longer, or shorter where the model's limit is reached."""
+    """Every extent that varies made longer, or shorter where the model's limit is reached.
+
+    What is added repeats the row and is not masked: an exporter that ignores
+    positions behind those that it saw would pass with padding.
+    """
     step, limit = _STEP[preprocessing.modality], preprocessing.max_length
-    fills = {_IDS: preprocessing.padding_id}
-    return {
-        spec.name: _resize(inputs[spec.name], spec, step, limit, fills.get(spec.name, 0))
-        for spec in preprocessing.inputs
+    resized = {
+        spec.name: _resize(inputs[spec.name], spec, step, limit) for spec in preprocessing.inputs
     }
+    if _MASK in resized:
+        resized[_MASK] = np.ones_like(resized[_MASK])
+    return resized
 
 
-def _resize(
-    value: np.ndarray, spec: InputSpec, step: int, limit: int | None, fill: int
-) -> np.ndarray:
+def _resize(value: np.ndarray, spec: InputSpec, step: int, limit: int | None) -> np.ndarray:
     for axis, extent in enumerate(spec.shape):
         if axis == 0 or extent is not None:
             continue
         size = value.shape[axis]
-        if limit is not None and size + step > limit:
-            value = np.take(value, np.arange(max(1, size - step)), axis=axis)
-        else:
-            widths = [(0, step if each == axis else 0) for each in range(value.ndim)]
-            value = np.pad(value, widths, constant_values=fill)
+        longer = limit is None or size + step <= limit
+        positions = np.arange(size + step if longer else max(1, size - step)) % size
+        value = np.take(value, positions, axis=axis)
     return value
 
 
