@@ -65,7 +65,7 @@ def make_plan(
         inputs=tuple(name for name, _ in graph.inputs),
         output=graph.outputs[choice.output][0],
         head=choice.head,
-        taps=leaving.taps,
+        taps=choice.leaving.taps,
         features=features,
         pooling=pooling,
         width=width,

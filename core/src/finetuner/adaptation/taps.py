@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from finetuner.adaptation.flow import Flow, Value
+from finetuner.adaptation.flow import Flow, Value, is_float
 from finetuner.contracts.graph import LayerCall
 from finetuner.contracts.plan import Tap
 
@@ -29,8 +29,8 @@ def input_tap(flow: Flow, position: int, value: Value, layers: Sequence[str]) ->
 
     The outermost call of one of ``layers`` that takes it as an argument, else
     the operation's own module (a cast or a reshape inside it is stepped over),
-    else any layer that gives the value out, else the weight that the operation
-    reads. ``None`` where it has no address.
+    else the weight that the operation reads, else any layer that gives the value
+    out. ``None`` where it has no address.
     """
     around = [c for c in flow.graph.calls if c.first <= position <= c.last and c.layer]
     named = [c for c in around if c.layer in layers and value in flow.entering(c)]
@@ -38,13 +38,19 @@ def input_tap(flow: Flow, position: int, value: Value, layers: Sequence[str]) ->
         return Tap(call.layer, call.call, "input", flow.entering(call).index(value))
     if tap := own_input_tap(flow, position, value):
         return tap
-    tap = output_tap(flow, value)
-    if tap is not None and tap.side == "output":
-        return tap
-    op = flow.graph.operations[position]
     if weight := weight_of(flow, position):
-        return Tap(op.layer, op.call, "input", 0, weight)
-    return tap
+        op = flow.graph.operations[position]
+        return Tap(op.layer, _earlier_reads(flow, position, weight), "input", 0, weight)
+    return output_tap(flow, value)
+
+
+def _earlier_reads(flow: Flow, position: int, weight: str) -> int:
+    """How often content met ``weight`` before: the tap's count of calls where no layer is called."""
+    return sum(
+        weight in flow.parameters[earlier]
+        and any(is_float(flow.tensor(value)) for value in flow.carriers[earlier])
+        for earlier in range(position)
+    )
 
 
 def own_input_tap(flow: Flow, position: int, value: Value) -> Tap | None:
