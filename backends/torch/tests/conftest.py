@@ -114,16 +114,14 @@ def cnn_plan() -> Callable[..., AdaptationPlan]:
     """A plan for ``TinyCNN``: what feeds ``fc``, as it is. Options are the plan's fields."""
 
     def make(frozen: tuple[str, ...] = (), pooling: str | None = None, **changes: Any) -> Any:
-        return _plan(
-            inputs=("image",),
-            head=("fc",),
-            taps=(Tap("fc", side="input"),),
-            features=FeatureMap(Tap("block"), 4, "channels-first", 6),
-            width=6,
-            frozen=frozen,
-            pooling=pooling,
-            **changes,
-        )
+        fields = {
+            "inputs": ("image",),
+            "head": ("fc",),
+            "taps": (Tap("fc", side="input"),),
+            "features": FeatureMap(Tap("block"), 4, "channels-first", 6),
+            "width": 6,
+        }
+        return _plan(frozen=frozen, pooling=pooling, **{**fields, **changes})
 
     return make
 
@@ -133,19 +131,16 @@ def bert_plan() -> Callable[..., AdaptationPlan]:
     """A plan for the tiny BERT: pooled hidden states, or what feeds the classifier."""
 
     def make(frozen: tuple[str, ...] = (), pooling: str | None = None, **changes: Any) -> Any:
-        return _plan(
-            inputs=("input_ids", "attention_mask"),
-            head=("classifier",),
-            taps=(Tap("classifier", side="input"),),
-            features=FeatureMap(
-                Tap("bert.encoder.layer.1"), 3, "sequence", 16, mask="attention_mask"
-            ),
-            width=16,
-            frozen=frozen,
-            pooling=pooling,
-            dropped=() if pooling is None else ("bert.pooler.dense",),
-            **changes,
-        )
+        tap = Tap("bert.encoder.layer.1")
+        fields = {
+            "inputs": ("input_ids", "attention_mask"),
+            "head": ("classifier",),
+            "taps": (Tap("classifier", side="input"),),
+            "features": FeatureMap(tap, 3, "sequence", 16, mask="attention_mask"),
+            "width": 16,
+            "dropped": () if pooling is None else ("bert.pooler.dense",),
+        }
+        return _plan(frozen=frozen, pooling=pooling, **{**fields, **changes})
 
     return make
 

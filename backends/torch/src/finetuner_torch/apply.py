@@ -198,7 +198,7 @@ def _check_plan(plan: AdaptationPlan) -> None:
 
 def _check_layers(backbone: nn.Module, plan: AdaptationPlan) -> None:
     known = {name for name, _ in backbone.named_modules(remove_duplicate=False)}
-    taps = (*plan.taps, *((plan.features.tap,) if plan.features else ()))
+    taps = (plan.features.tap,) if plan.pooling and plan.features else plan.taps
     asked = {*(tap.layer for tap in taps), *plan.freeze.frozen, *plan.freeze.groups}
     if unknown := sorted(asked - known):
         raise ModelError(

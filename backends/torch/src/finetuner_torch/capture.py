@@ -18,7 +18,8 @@ from torch.overrides import TorchFunctionMode
 
 from finetuner.contracts import Tap
 from finetuner.errors import ModelError
-from finetuner_torch.tree import flatten_tensors
+from finetuner_torch.trace import PRIMARY
+from finetuner_torch.tree import flatten_tensors, named_tensors
 
 
 class _Enough(BaseException):
@@ -69,10 +70,10 @@ class _Collector:
             call = current.pop()
             for tap in after:
                 if tap.call == call:
-                    self.offer(tap, flatten_tensors(output))
+                    self.offer(tap, _outputs(output, whole=not layer))
 
         return [
-            module.register_forward_pre_hook(enter, with_kwargs=True),
+            module.register_forward_pre_hook(enter, with_kwargs=True, prepend=True),
             module.register_forward_hook(leave),
         ]
 
@@ -80,15 +81,16 @@ class _Collector:
 class _Reading(TorchFunctionMode):
     """Offers the other operand of the operation that reads a tap's parameter.
 
-    Transposes, casts and reshapes of the parameter count as the parameter; an
-    operand that is no float (the indices of an embedding that is tied to it) or
-    is itself a parameter does not count as the other operand.
+    Transposes, casts and reshapes of the parameter count as the parameter. What is
+    no float (the indices of an embedding that is tied to it) or belongs to the
+    model (a bias) does not count as the other operand.
     """
 
     def __init__(self, model: nn.Module, collector: _Collector) -> None:
         super().__init__()
         self._collector = collector
         self._reads: Counter[Tap] = Counter()
+        self._own = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
         self._traced = [
             (tap, {id(weight): weight})
             for tap in collector.taps
@@ -106,7 +108,13 @@ class _Reading(TorchFunctionMode):
             if any(id(operand) in derived for operand in operands)
         ]
         for tap, derived in readers:
-            others = [t for t in operands if id(t) not in derived and _is_activation(t)]
+            others = [
+                operand
+                for operand in operands
+                if operand.is_floating_point()
+                and id(operand) not in derived
+                and id(operand) not in self._own
+            ]
             if others:
                 self._reads[tap] += 1
                 if self._reads[tap] == tap.call + 1:
@@ -118,8 +126,12 @@ class _Reading(TorchFunctionMode):
         return result
 
 
-def _is_activation(tensor: torch.Tensor) -> bool:
-    return tensor.is_floating_point() and not isinstance(tensor, nn.Parameter)
+def _outputs(result: Any, whole: bool) -> list[torch.Tensor]:
+    """A call's tensors in order; those of the whole model as the graph orders its outputs."""
+    if not whole:
+        return flatten_tensors(result)
+    named = sorted(named_tensors(result), key=lambda output: output[0] != PRIMARY)
+    return [tensor for _, tensor in named]
 
 
 def find_tensor(model: nn.Module, name: str) -> torch.Tensor:
