@@ -82,13 +82,16 @@ class PoolingRecord:
     ``features`` is B×N×D (maps are flattened to positions first), ``mask`` B×N
     of 0 and 1 or ``None``. ``parameters`` maps names of learnable parameters to
     initial values given the width D. ``ranks`` are the ranks of the map that it
-    applies to (3 a sequence, 4 an image map).
+    applies to (3 a sequence, 4 an image map). Options are the function's
+    keyword-only arguments; ``check(options)`` raises ``UsageError`` for values
+    that cannot be used, before anything runs.
     """
 
     name: str
     function: Callable[..., Any]
     parameters: Callable[[int], Mapping[str, Any]] | None = None
     ranks: tuple[int, ...] = (3, 4)
+    check: Callable[[Mapping[str, Any]], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,19 +130,28 @@ class DistanceRecord:
 
 @dataclass(frozen=True)
 class MinerRecord:
-    """``function(xp, distances, labels, reference_labels, is_self, key, **options)``."""
+    """``function(xp, distances, labels, reference_labels, is_self, key, **options)``.
+
+    Options are the function's keyword-only arguments; one called ``margin`` takes
+    the loss's margin unless it is set. ``check(options)`` raises ``UsageError``
+    for values that cannot be used, before anything runs.
+    """
 
     name: str
     function: Callable[..., Any]
     yields: Yields
+    check: Callable[[Mapping[str, Any]], None] | None = None
 
 
 @dataclass(frozen=True)
 class LossRecord:
-    """``function(xp, pairs: PairBatch, **options)`` → scalar.
+    """``function(xp, pairs: PairBatch, **options)`` → scalar, or (scalar, scalars to report).
 
-    ``consumes`` says what it can be fed, best first. ``parameters`` gives initial
-    values of learnable parameters from (classes, width). ``miner`` is its default.
+    ``consumes`` says what it can be fed, best first; ``narrow(options)`` gives
+    less where options rule something out. ``parameters`` gives initial values of
+    learnable parameters from (classes, width). ``miner`` and ``distance`` are its
+    defaults. Options are the function's keyword-only arguments; ``check(options)``
+    raises ``UsageError`` for values that cannot be used, before anything runs.
     """
 
     name: str
@@ -148,6 +160,8 @@ class LossRecord:
     parameters: Callable[[int, int], Mapping[str, Any]] | None = None
     miner: str | None = None
     distance: str | None = None
+    check: Callable[[Mapping[str, Any]], None] | None = None
+    narrow: Callable[[Mapping[str, Any]], tuple[Consumes, ...]] | None = None
 
 
 @dataclass(frozen=True)
