@@ -78,6 +78,9 @@ def write_text_onnx() -> Callable[..., None]:
             nodes[-1] = node("Cast", ["ones"], ["float_mask"], to=TensorProto.FLOAT)
             nodes.insert(0, node("Shape", ["attention_mask"], ["shape"]))
             nodes.insert(1, node("Expand", ["one", "shape"], ["ones"]))
+        if flaw == "first row's mask":  # right for a batch of one
+            nodes[-1] = node("Cast", ["first_mask"], ["float_mask"], to=TensorProto.FLOAT)
+            nodes.insert(0, node("Gather", ["attention_mask", "zero"], ["first_mask"], axis=0))
         if flaw == "renamed input":
             ids = "input_0"
         nodes += [
@@ -92,12 +95,9 @@ def write_text_onnx() -> Callable[..., None]:
                 node("Slice", ["masked", "zero", "length", "one"], ["cut"]),
                 node("ReduceSum", ["cut", "one"], ["cut_sum"], keepdims=0),
             ]
-        if flaw == "first row's length":  # right for a batch of one
-            nodes.append(node("Gather", ["count", "zero"], ["divisor"], axis=0))
         total = "cut_sum" if flaw == "length seen" else "sum"
-        divisor = "divisor" if flaw == "first row's length" else "count"
         nodes += [
-            node("Div", [total, divisor], ["mean"]),
+            node("Div", [total, "count"], ["mean"]),
             node("ReduceL2", ["mean", "one"], ["norm"], keepdims=1),
             node("Div", ["mean", "norm"], ["unit"]),
         ]
