@@ -135,3 +135,16 @@ def test_a_model_that_is_broken_itself_is_refused(
 
     with pytest.raises(ExportError, match=problem):
         check(backend=Broken())
+
+
+def test_a_model_that_does_not_run_at_another_length_is_named(
+    check: Callable[..., dict[str, Any]],
+) -> None:
+    class Short:
+        name = "fake"
+
+        def embed(self, state: Any, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+            raise IndexError("position 4 is out of range")
+
+    with pytest.raises(ExportError, match=r"fake itself, at input_ids 1×3.*position 4"):
+        check(backend=Short())

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from finetuner.contracts import Backend, Inputs, InputSpec, Preprocessing
-from finetuner.errors import ArtifactError, ExportError
+from finetuner.errors import ArtifactError, ExportError, FinetunerError
 from finetuner.export.cases import check_cases
 from finetuner.inference.session import (
     CPU,
@@ -93,8 +93,17 @@ def _open(model: Path, inputs: Sequence[InputSpec], width: int) -> Session:
 
 
 def _embed(backend: Backend, state: Any, inputs: Inputs, width: int) -> np.ndarray:
-    vectors = np.asarray(backend.embed(state, inputs))
     where = f"{backend.name} itself, at {describe_shapes(inputs)},"
+    try:
+        vectors = np.asarray(backend.embed(state, inputs))
+    except FinetunerError:
+        raise
+    # A model raises whatever its framework raises.
+    except Exception as error:
+        raise ExportError(
+            f"{where} does not run ({type(error).__name__}: {error}): does the preprocessing "
+            "say the largest input that the model takes?"
+        ) from error
     rows = len(next(iter(inputs.values())))
     if vectors.shape != (rows, width):
         raise ExportError(f"{where} gives the shape {vectors.shape}, not {(rows, width)}")
