@@ -35,7 +35,7 @@ def deal(groups: Groups, per_batch: int, rng: np.random.Generator) -> list[np.nd
     return batches
 
 
-def fill(scarce: Sequence[np.ndarray], filler: np.ndarray, batch_size: int) -> list[np.ndarray]:
+def fill(scarce: list[np.ndarray], filler: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Batches that share ``scarce`` pieces evenly, filled up with rows of ``filler``.
 
     Each has one piece at least: where there are fewer pieces than batches, there
@@ -56,7 +56,9 @@ def barren(batches: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
     result = np.zeros(len(batches), dtype=bool)
     for length in np.unique(lengths):
         chosen = np.flatnonzero(lengths == length)
-        same = np.diff(np.sort(labels[np.stack([batches[i] for i in chosen])], axis=1)) == 0
+        same = (
+            np.diff(np.sort(labels[np.stack([batches[i] for i in chosen.tolist()])], axis=1)) == 0
+        )
         result[chosen] = same.all(axis=1) | ~same.any(axis=1)
     return result
 

@@ -41,8 +41,9 @@ def batch_all(
     def block(d: Array, own: Array, itself: Array) -> Array:
         positive, negative = pairs_of(xp, own, reference_labels, itself)
         order = xp.argsort(sort_keys(xp, d, positive, negative, margin), axis=1)
-        positives = xp.astype(xp.take_along_axis(positive, order, axis=1), "float32")
-        negatives = xp.astype(xp.take_along_axis(negative, order, axis=1), "float32")
+        signs = xp.astype(positive, "float32") - xp.astype(negative, "float32")
+        signs = xp.take_along_axis(signs, order, axis=1)
+        positives, negatives = xp.maximum(signs, 0.0), xp.maximum(-signs, 0.0)
         before = xp.cumsum(negatives, axis=1)
         behind = xp.sum(positives, axis=1, keepdims=True) - xp.cumsum(positives, axis=1)
         weights = positives * before - negatives * behind
