@@ -72,7 +72,9 @@ def make_plan(
         output_dim=options.output_dim,
         normalize=options.normalize,
         freeze=freeze,
-        layers=planned_layers(flow, view, choice.head, leaving, features, freeze),
+        layers=planned_layers(
+            flow, view, choice.head, leaving, features, freeze, pooled=pooling is not None
+        ),
         reasons=_reasons(choice, pooling_reason, features, options, view, freeze),
         warnings=_warnings(flow, features, pooling),
     )

@@ -39,8 +39,8 @@ def render_plan(plan: AdaptationPlan) -> RenderableType:
 
 def summary(plan: AdaptationPlan) -> str:
     """One line: the model and the steps from its input to the vector."""
-    steps = [", ".join(plan.inputs), plan.model or plan.framework]
-    steps.append(f"without {', '.join(plan.head)}" if plan.head else "whole")
+    head = f"without {', '.join(plan.head)}" if plan.head else "whole"
+    steps = [", ".join(plan.inputs), f"{plan.model or plan.framework} ({head})"]
     if plan.pooling is not None:
         steps.append(f"{plan.pooling.name} pooling")
     if plan.output_dim is not None:

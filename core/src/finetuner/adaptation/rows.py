@@ -22,13 +22,17 @@ def planned_layers(
     leaving: Exit,
     features: FeatureMap | None,
     freeze: FreezeDecision,
+    *,
+    pooled: bool,
 ) -> tuple[PlannedLayer, ...]:
     """Every layer that holds parameters, and those that give features or embedding, in order.
 
-    ``view`` is the graph reduced to what the embedding needs.
+    ``view`` is the graph reduced to what the embedding needs; ``pooled`` says that
+    a pooling, not a layer, gives the embedding.
     """
-    embedding = {name for value in leaving.values if (name := _maker(flow, value))}
     mapped = features.tap.layer if features is not None else ""
+    made = {name for value in leaving.values if (name := _maker(flow, value))}
+    embedding = made - {mapped} if pooled else made
     kept, frozen = set(view.depth), set(freeze.frozen)
 
     def role(name: str) -> Role:

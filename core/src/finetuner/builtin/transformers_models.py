@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from finetuner.adaptation.flow import Flow
+from finetuner.adaptation.head import find_head
 from finetuner.contracts.graph import ModelGraph
 from finetuner.contracts.records import AdapterRecord, HeadDecision
 
@@ -62,7 +64,22 @@ def decide_language_head(graph: ModelGraph) -> HeadDecision | None:
     return HeadDecision(reason, head=head, pooling=pooling_of(graph))
 
 
+def decide_causal_classifier(graph: ModelGraph) -> HeadDecision | None:
+    """A causal classifier scores every position and reads the last that is no padding."""
+    name = str(graph.facts.get("class", ""))
+    if not name.endswith("ForSequenceClassification") or pooling_of(graph) != "last":
+        return None
+    flow = Flow.of(graph)
+    output, tensor = graph.outputs[0]
+    finding = find_head(flow, output, flow.final(tensor))
+    if not finding.layers:
+        return None
+    reason = f"{name} scores positions that see only what comes before them"
+    return HeadDecision(reason, head=finding.layers, pooling="last")
+
+
 TRANSFORMERS_ADAPTERS: tuple[AdapterRecord, ...] = (
     AdapterRecord("transformers-bare", is_transformers, decide_bare),
+    AdapterRecord("transformers-causal-classifier", is_transformers, decide_causal_classifier),
     AdapterRecord("transformers-language-model", is_transformers, decide_language_head),
 )
