@@ -137,7 +137,8 @@ def _in_order_met(layers: Sequence[Layer], operations: Iterable[Operation]) -> t
     """Holders of parameters in the order in which data met them, then the others."""
     owner = {p.name: layer for layer in layers for p in layer.parameters}
     met = [owner[name] for operation in operations for name in operation.parameters]
-    return tuple({layer.name: layer for layer in (*met, *layers)}.values())
+    unmet = (layer for layer in layers if layer.parameters)
+    return tuple({layer.name: layer for layer in (*met, *unmet, *layers)}.values())
 
 
 def _parameter(

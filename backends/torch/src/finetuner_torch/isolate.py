@@ -37,11 +37,12 @@ class Snapshot:
         self._containers: list[tuple[Any, Any]] = []
         self._cells: list[tuple[Any, Any]] = []
         self._globals: list[tuple[dict[str, Any], str, Any]] = []
-        self._seen: set[int] = set()
+        self._seen: dict[int, Any] = {}
         self._modes = [(module, module.training) for module in model.modules()]
         for module in model.modules():
             self._visit(module, 0)
-            self._visit(getattr(type(module), "forward", None), 0)
+            for kind in type(module).__mro__:
+                self._visit(vars(kind).get("forward"), 0)
         for tensor in (*model.parameters(), *model.buffers()):
             self._visit(tensor, 0)
         self._flags = [(tensor, tensor.requires_grad) for tensor in self.tensors]
@@ -67,7 +68,7 @@ class Snapshot:
     def _visit(self, item: Any, depth: int) -> None:
         if isinstance(item, LEAVES) or id(item) in self._seen or depth > DEPTH:
             return
-        self._seen.add(id(item))
+        self._seen[id(item)] = item
         if isinstance(item, torch.Tensor):
             self.tensors.append(item)
         elif isinstance(item, (dict, list, set, deque)):
@@ -78,7 +79,8 @@ class Snapshot:
         elif isinstance(item, (FunctionType, MethodType)):
             self._visit_function(item, depth)
         elif not isinstance(item, BuiltinFunctionType):
-            self._visit(getattr(item, "__dict__", None), depth + 1)
+            inside = 0 if isinstance(item, nn.Module) else depth + 1
+            self._visit(getattr(item, "__dict__", None), inside)
 
     def _visit_all(self, items: Iterable[Any], depth: int) -> None:
         children = list(items)
