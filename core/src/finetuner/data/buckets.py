@@ -20,7 +20,7 @@ def choose_buckets(
     """
     if len(lengths) == 0:
         return np.zeros(0, np.int64)
-    longest = int(lengths.max())
+    longest = max(1, int(lengths.max()))
     top = longest if limit is None else min(_round_up(longest), max(limit, longest))
     ceilings = np.minimum(-(-np.maximum(lengths, 1) // _STEP) * _STEP, top)
     candidates, counts = np.unique(ceilings, return_counts=True)

@@ -108,13 +108,13 @@ def local_path(uri: str | os.PathLike[str]) -> Path:
 
 def content_bytes(content: Any, modality: Modality) -> tuple[str, bytes]:
     """A word for the form of ``content`` and its bytes, for a digest."""
-    if isinstance(content, np.ndarray) or (np.isscalar(content) and not isinstance(content, str)):
-        array = np.ascontiguousarray(content)
-        return f"array {array.dtype.str} {array.shape}", array.tobytes()
-    if is_pil_image(content):
-        return f"pixels {content.mode} {content.size}", content.tobytes()
     if isinstance(content, bytes | bytearray | memoryview):
         return "file", bytes(content)
-    if modality == "text":
+    if is_pil_image(content):
+        return f"pixels {content.mode} {content.size}", content.tobytes()
+    if isinstance(content, str) and modality == "text":
         return "text", content.encode()
-    return "file", local_path(content).read_bytes()
+    if isinstance(content, str | os.PathLike):
+        return "file", local_path(content).read_bytes()
+    array = np.ascontiguousarray(content)
+    return f"array {array.dtype.str} {array.shape}", array.tobytes()

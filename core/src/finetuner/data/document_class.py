@@ -17,7 +17,7 @@ class Document(BaseDoc):
     text: str | None = None
     uri: str | None = None
     blob: bytes | None = None
-    tensor: NdArray[Any] | None = None
-    embedding: NdArray[Any] | None = None
+    tensor: NdArray | None = None  # type: ignore[type-arg]
+    embedding: NdArray | None = None  # type: ignore[type-arg]
     tags: dict[str, Any] = {}  # noqa: RUF012  (pydantic copies defaults)
     finetuner_label: bool | int | float | str | None = None

@@ -40,7 +40,7 @@ def _filled(document: Any) -> bool:
 
 
 def _is_document(value: object) -> bool:
-    """Has the old document's fields, and is not of the new, pydantic, kind."""
-    return not hasattr(type(value), "model_fields") and all(
+    """Has the old document's fields, and is not of the new kind, nor a list of those."""
+    return not (hasattr(type(value), "model_fields") or hasattr(value, "doc_type")) and all(
         hasattr(value, name) for name in _FIELDS
     )

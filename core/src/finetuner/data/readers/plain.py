@@ -20,7 +20,10 @@ def matches(data: object) -> bool:
     The name of a CSV file or a folder is no text.
     """
     if isinstance(data, list):
-        return not data or kind_of(data[0]) is not None or _is_row(data[0])
+        if not data:
+            # An empty list of another class (docarray's) is for that class's own reader.
+            return type(data) is list
+        return kind_of(data[0]) is not None or _is_row(data[0])
     if isinstance(data, str):
         table = os.path.splitext(data)[1].lower() in (".csv", ".tsv") and "\n" not in data
         return not table and not os.path.isdir(data)
