@@ -108,9 +108,7 @@ def test_an_unknown_pooling_is_named(cnn, cnn_plan, poolings):
 
 def test_several_taps_are_averaged(cnn, cnn_plan, images):
     plan = cnn_plan(taps=(Tap("pool"), Tap("fc", side="input")))
-    assert torch.equal(
-        embed(adapt(cnn, plan), images), head_input(cnn, "fc", tensors(images))
-    )
+    assert torch.equal(embed(adapt(cnn, plan), images), head_input(cnn, "fc", tensors(images)))
 
 
 def test_the_models_own_output_can_be_the_embedding(cnn, cnn_plan, images):
@@ -296,7 +294,9 @@ def test_a_half_precision_backbone_gives_float32(cnn, cnn_plan, images):
 
 
 def test_another_width_than_the_plans_is_an_error(cnn, cnn_plan, images):
-    with pytest.raises(ModelError, match="width 5, but the input of layer 'fc', call 0 gives 8 × 6"):
+    with pytest.raises(
+        ModelError, match="width 5, but the input of layer 'fc', call 0 gives 8 × 6"
+    ):
         embed(adapt(cnn, cnn_plan(width=5)), images)
 
 

@@ -207,9 +207,7 @@ def _check_layers(backbone: nn.Module, plan: AdaptationPlan) -> None:
         )
 
 
-def _pooling(
-    plan: AdaptationPlan, poolings: Mapping[str, PoolingRecord] | None
-) -> Pooling | None:
+def _pooling(plan: AdaptationPlan, poolings: Mapping[str, PoolingRecord] | None) -> Pooling | None:
     if plan.pooling is None or plan.features is None:
         return None
     name = plan.pooling.name

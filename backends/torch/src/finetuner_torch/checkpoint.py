@@ -59,10 +59,10 @@ def restore(state: State, directory: Path) -> State:
             f"the checkpoint {directory} was trained with {values['optimizer']!r}, "
             f"not {state.spec.name!r}: choose the same optimizer"
         )
+    _load_moments(state, moments, directory)
     with torch.no_grad():
         for name, tensor in here.items():
             tensor.copy_(saved[name])
-    _load_moments(state, moments)
     if state.scaler is not None and values["scaler"] is not None:
         state.scaler.load_state_dict(values["scaler"])
     state.seed, state.step = values["seed"], values["step"]
@@ -119,12 +119,17 @@ def _check_same(
             )
 
 
-def _load_moments(state: State, moments: Mapping[str, torch.Tensor]) -> None:
+def _load_moments(state: State, moments: Mapping[str, torch.Tensor], directory: Path) -> None:
     order = [p for group in state.optimizer.param_groups for p in group["params"]]
     number = {id(parameter): index for index, parameter in enumerate(order)}
     entries: dict[int, dict[str, torch.Tensor]] = {}
     for path, tensor in moments.items():
         name, _, key = path.removeprefix(_MOMENTS).rpartition("/")
+        if name not in state.trained:
+            raise ModelError(
+                f"the checkpoint {directory} trained {name!r}, which is frozen here: "
+                "choose the same freeze"
+            )
         entries.setdefault(number[id(state.trained[name])], {})[key] = tensor
     current = state.optimizer.state_dict()
     state.optimizer.load_state_dict({**current, "state": entries})
