@@ -86,7 +86,7 @@ def test_nothing_is_pickled(fresh, images, tmp_path):
 def test_a_checkpoint_of_another_model_is_refused(fresh, bert, bert_plan, tmp_path):
     save(fresh(), tmp_path)
     other = init(adapt(bert, bert_plan()), OptimizerSpec(), seed=0)
-    with pytest.raises(ModelError, match="is of another model: 'model/backbone.*' is only in"):
+    with pytest.raises(ModelError, match=r"is of another model: 'model/backbone.*' is only in"):
         restore(other, tmp_path)
 
 
@@ -103,7 +103,7 @@ def test_a_checkpoint_with_other_frozen_layers_is_refused(fresh, cnn, cnn_plan, 
     save(train(fresh(), images, 1), tmp_path)
     model = adapt(cnn, cnn_plan(frozen=("stem.0", "block.0")))
     other = init(model, OptimizerSpec(), seed=5, parameters=Pull.parameters)
-    with pytest.raises(ModelError, match="trained 'backbone.block.0.*', which is frozen here"):
+    with pytest.raises(ModelError, match=r"trained 'backbone.block.0.*', which is frozen here"):
         restore(other, tmp_path)
 
 

@@ -109,7 +109,7 @@ def test_a_model_that_cannot_vary_is_refused(cnn_plan, tmp_path):
     plan = cnn_plan(inputs=("array",), head=(), taps=(Tap(""),), width=3, output_dim=3)
     state = state_of(adapt(Fixed(), plan))
     inputs = (InputSpec("array", "float32", (None, 3)),)
-    with pytest.raises(ExportError, match="cannot be exported to ONNX: .* array float32"):
+    with pytest.raises(ExportError, match=r"cannot be exported to ONNX: .* array float32"):
         export(state, tmp_path / "model.onnx", inputs, {"array": np.ones((2, 3), np.float32)})
 
 

@@ -307,7 +307,7 @@ def test_nothing_to_train_is_an_error(cnn, cnn_plan):
 
 
 def test_a_bad_dropout_rate_is_an_error(model):
-    with pytest.raises(UsageError, match="dropout=1.5"):
+    with pytest.raises(UsageError, match=r"dropout=1\.5"):
         init(model, spec(), seed=0, dropout=1.5)
 
 
