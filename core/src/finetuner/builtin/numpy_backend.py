@@ -168,7 +168,7 @@ class NumpyBackend:
 
     def split(self, model: LinearEmbedding, at: str) -> tuple[LinearEmbedding, LinearEmbedding]:
         if at not in model.layers:
-            raise ModelError(str(UnknownNameError("layer", at, model.layers)))
+            raise UnknownNameError("layer", at, model.layers)
         cut = model.layers.index(at) + 1
         prefix = replace(model, layers=model.layers[:cut], normalize=False, only_evaluated=True)
         rest = replace(model, layers=model.layers[cut:], input="prefix")
