@@ -142,6 +142,11 @@ def test_a_plugin_that_cannot_be_imported_harms_nobody_else(install, loss_plugin
     assert "module_that_is_not_there" in broken.problem
 
 
+def test_a_plugin_that_exits_when_imported_does_not_end_the_process(install):
+    (info,) = Host.discover(install("raise SystemExit('needs a licence')")).plugins()
+    assert "needs a licence" in info.problem
+
+
 def test_an_unknown_name_mentions_the_broken_plugins_that_may_have_had_it(install):
     host = Host.discover(install("import module_that_is_not_there"))
     with pytest.raises(UnknownNameError, match="module_that_is_not_there") as caught:

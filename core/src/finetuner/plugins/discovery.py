@@ -27,7 +27,7 @@ class Problem:
 
     origin: Origin
     text: str
-    cause: Exception | None = None
+    cause: BaseException | None = None
 
     def error(self) -> PluginError:
         """A fresh exception to raise, with its cause and the note."""
@@ -83,7 +83,7 @@ def _from_entry_point(entry: EntryPoint, core_version: str | None) -> Source:
         plugin = entry.load()
     except PluginError as error:
         return Source(origin, problem=Problem(origin, str(error)))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _broken(origin, f"cannot be imported: {describe(error)}", error)
     return examine(plugin, origin)
 
@@ -93,7 +93,7 @@ def _from_object(plugin: object) -> Source:
     return examine(plugin, Origin(name.rpartition(".")[2], "(given in this process)"))
 
 
-def _broken(origin: Origin, text: str, cause: Exception) -> Source:
+def _broken(origin: Origin, text: str, cause: BaseException) -> Source:
     add_origin(cause, origin)
     return Source(origin, problem=Problem(origin, text, cause))
 
