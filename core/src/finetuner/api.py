@@ -255,12 +255,13 @@ def get_model(
     from finetuner.inference import OnnxEmbedder
     from finetuner.plugins.host import default_host
 
+    host = default_host()
     path = Path(source)
     if not (path / "manifest.json").is_file():
-        host = default_host()
         cache = home_directory(home) / "artifacts"
         path = pull_cached(str(source), cache, lambda url: open_store(url, host))
-    return OnnxEmbedder.from_bundle(path, providers=providers)
+    transforms = {name: p.record for name, p in host.records("transforms").items()}
+    return OnnxEmbedder.from_bundle(path, providers=providers, transforms=transforms)
 
 
 def encode(

@@ -55,18 +55,20 @@ class LabeledDataset:
             skipped=self.skipped,
         )
 
-    def split(self, fraction: float, seed: int) -> tuple[LabeledDataset, LabeledDataset]:
+    def split(
+        self, fraction: float, seed: int, *, least: int = 1
+    ) -> tuple[LabeledDataset, LabeledDataset]:
         """Part off about ``fraction`` of each class: (the rest, what was held out).
 
-        A class of two or more rows keeps at least one on each side; a class of
-        one stays in the first part. The same seed gives the same split, and rows
-        keep their order. Raises ``UsageError`` unless 0 < ``fraction`` < 1.
+        A class of ``2 * least`` rows or more keeps at least ``least`` on each side;
+        a smaller one stays in the first part. The same seed gives the same split,
+        and rows keep their order. Raises ``UsageError`` unless 0 < ``fraction`` < 1.
         """
         if not 0 < fraction < 1:
             raise UsageError(f"a split of {fraction} was asked: give a fraction between 0 and 1")
         if self.labels is None:
             raise UsageError("a dataset without labels cannot be split by class")
-        held = _held_out(self.labels, fraction, np.random.default_rng(seed))
+        held = _held_out(self.labels, fraction, least, np.random.default_rng(seed))
         return self.subset(np.flatnonzero(~held)), self.subset(np.flatnonzero(held))
 
     def digest(self) -> str:
@@ -82,17 +84,21 @@ class LabeledDataset:
         return total.hexdigest()
 
 
-def _held_out(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+def _held_out(
+    labels: np.ndarray, fraction: float, least: int, rng: np.random.Generator
+) -> np.ndarray:
     """A mask of the rows to hold out, drawn class by class."""
     classes, sizes = np.unique(labels, return_counts=True)
     held = np.zeros(len(labels), dtype=bool)
-    for label, count in zip(classes, _shares(sizes, fraction, rng), strict=True):
+    for label, count in zip(classes, _shares(sizes, fraction, least, rng), strict=True):
         rows = np.flatnonzero(labels == label)
         held[rng.permutation(rows)[:count]] = True
     return held
 
 
-def _shares(sizes: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+def _shares(
+    sizes: np.ndarray, fraction: float, least: int, rng: np.random.Generator
+) -> np.ndarray:
     """How many rows each class gives: largest remainders first, ties by lot."""
     wanted = sizes * fraction
     shares = np.floor(wanted).astype(np.int64)
@@ -100,4 +106,5 @@ def _shares(sizes: np.ndarray, fraction: float, rng: np.random.Generator) -> np.
     lot = rng.permutation(len(sizes))
     by_remainder = lot[np.argsort(-(wanted - shares)[lot], kind="stable")]
     shares[by_remainder[:left]] += 1
-    return np.where(sizes > 1, np.clip(shares, 1, np.maximum(sizes - 1, 1)), 0)
+    most = np.maximum(sizes - least, least)
+    return np.where(sizes >= 2 * least, np.clip(shares, least, most), 0)

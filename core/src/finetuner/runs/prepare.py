@@ -28,7 +28,7 @@ from finetuner.data import (
     infer_preprocessing,
     load_dataset,
 )
-from finetuner.errors import UsageError
+from finetuner.errors import DataError, UsageError
 from finetuner.learning import make_objective
 from finetuner.plugins.host import Host
 from finetuner.runs.defaults import BATCH_SIZE, LOSS, VAL_SPLIT, optimizer_spec
@@ -92,7 +92,13 @@ def read_data(spec: RunSpec, live: Mapping[str, Any], host: Host) -> RunData:
         raise UsageError(f"val_split is {share}: give the share to hold out, from 0 to below 1")
     validation = None
     if share:
-        train, held = train.split(share, spec.seed)
+        # Leave-one-out needs two rows of a class on either side.
+        train, held = train.split(share, spec.seed, least=2)
+        if not len(held):
+            raise DataError(
+                "no class has the four rows that it takes to train on two and hold out two: "
+                "give eval_data, so that retrieval is measured on other rows"
+            )
         validation = Held(f"{len(held)} rows held out of train_data", held)
     if given is None:
         assert validation is not None
