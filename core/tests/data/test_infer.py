@@ -91,6 +91,6 @@ def test_text_needs_a_tokenizer_that_is_there(tmp_path: Path) -> None:
 def test_an_option_of_another_modality_is_an_error() -> None:
     with pytest.raises(UnknownNameError, match="unknown image preprocessing option 'max_length'"):
         infer_preprocessing(PICTURES, {"max_length": 3})
-    with pytest.raises(UnknownNameError, match="'tokeniser'.*'tokenizer'"):
+    with pytest.raises(UnknownNameError, match=r"'tokeniser'.*'tokenizer'"):
         infer_preprocessing(TEXTS, {"tokeniser": "x"})
     assert infer_preprocessing(PICTURES, {"augmentation": [], "skip_unreadable": True})

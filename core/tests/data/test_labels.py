@@ -60,5 +60,5 @@ def test_a_fraction_is_no_class() -> None:
 
 @pytest.mark.parametrize(("first", "other"), [("1", 1), (1, "1"), (True, 1), (0, False)])
 def test_mixed_kinds_are_named_by_row(first: object, other: object) -> None:
-    with pytest.raises(DataError, match="row 1 .* but row 0"):
+    with pytest.raises(DataError, match=r"row 1 .* but row 0"):
         encode(first, other)

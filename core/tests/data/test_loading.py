@@ -37,7 +37,7 @@ def test_empty_data(load: Load, data: object) -> None:
 
 
 def test_one_class(load: Load) -> None:
-    with pytest.raises(DataError, match="all 2 rows have the label 'a'.*two classes"):
+    with pytest.raises(DataError, match=r"all 2 rows have the label 'a'.*two classes"):
         load((["x", "y"], ["a", "a"]))
 
 
@@ -177,7 +177,7 @@ def test_a_data_set_passes_through(load: Load) -> None:
     data = load((TEXTS, COLOURS))
     assert load(data) is data
     assert load(data, require_labels=False).labels is None
-    with pytest.raises(DataError, match="one class|all 2 rows"):
+    with pytest.raises(DataError, match=r"one class|all 2 rows"):
         load(data.subset([0, 1]))
     with pytest.raises(DataError, match="no labels"):
         load(load(TEXTS, require_labels=False))
@@ -187,9 +187,9 @@ def test_a_data_set_passes_through(load: Load) -> None:
 
 def test_a_name_that_is_not_there_says_so(load: Load, tmp_path: Path) -> None:
     for path in ("nowhere.csv", tmp_path / "nowhere", tmp_path / "nowhere.tsv"):
-        with pytest.raises(DataError, match="nowhere.* is not there"):
+        with pytest.raises(DataError, match=r"nowhere.* is not there"):
             load(path)
-    with pytest.raises(DataError, match="'nowhere' is read as one text.*folder"):
+    with pytest.raises(DataError, match=r"'nowhere' is read as one text.*folder"):
         load("nowhere")
 
 
@@ -201,7 +201,7 @@ def test_data_of_no_known_form_lists_the_forms(load: Load, data: object) -> None
 
 @pytest.mark.parametrize("data", [TEXTS, (TEXTS, COLOURS), np.zeros((2, 2))])
 def test_an_option_that_does_not_apply_is_an_error(load: Load, data: object) -> None:
-    with pytest.raises(UnknownNameError, match="unknown option of the reader .* 'delimiter'"):
+    with pytest.raises(UnknownNameError, match=r"unknown option of the reader .* 'delimiter'"):
         load(data, options={"delimiter": ";"}, require_labels=False)
 
 
@@ -215,11 +215,11 @@ def test_a_reader_is_chosen_by_name_where_two_recognise_the_data() -> None:
         return ReaderRecord(name, lambda data: True, lambda data, _: Rows([name], None, "text"))
 
     host = fake_host(reader("one"), reader("two"))
-    with pytest.raises(UsageError, match="'one' and 'two' both recognise.*reader=NAME"):
+    with pytest.raises(UsageError, match=r"'one' and 'two' both recognise.*reader=NAME"):
         load_dataset(object(), host, require_labels=False)
     chosen = load_dataset(object(), host, options={"reader": "two"}, require_labels=False)
     assert list(chosen.contents) == ["two"]
-    with pytest.raises(UnknownNameError, match="unknown reader 'tow'.*'two'"):
+    with pytest.raises(UnknownNameError, match=r"unknown reader 'tow'.*'two'"):
         load_dataset(object(), host, options={"reader": "tow"}, require_labels=False)
 
 

@@ -70,7 +70,7 @@ class TestText:
 
     def test_a_spec_that_cannot_be_run(self, tokenizer_file: Path, text_spec: MakeSpec) -> None:
         files = {"tokenizer.json": tokenizer_file}
-        with pytest.raises(UnknownNameError, match="text input 'input_id'.*'input_ids'"):
+        with pytest.raises(UnknownNameError, match=r"text input 'input_id'.*'input_ids'"):
             Preprocessor(text_spec("input_id"), files)
         with pytest.raises(UsageError, match="needs the input 'input_ids'"):
             Preprocessor(text_spec("attention_mask"), files)

@@ -23,9 +23,9 @@ def test_steps_run_in_order_with_their_options() -> None:
 
 
 def test_unknown_steps_and_options_are_offered_near_names() -> None:
-    with pytest.raises(UnknownNameError, match="preprocessing step 'resise'.*'resize'"):
+    with pytest.raises(UnknownNameError, match=r"preprocessing step 'resise'.*'resize'"):
         compile_steps([Step("resise")], BY_NAME)
-    with pytest.raises(UnknownNameError, match="option of the step 'resize' 'sice'.*'size'"):
+    with pytest.raises(UnknownNameError, match=r"option of the step 'resize' 'sice'.*'size'"):
         compile_steps([Step("resize", {"sice": 3})], BY_NAME)
     with pytest.raises(UsageError, match="'normalize' needs the option mean, std"):
         compile_steps([Step("normalize")], BY_NAME)

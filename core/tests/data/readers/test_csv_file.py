@@ -57,7 +57,7 @@ def test_the_header_can_be_said_to_be_there_or_not(read: Callable[..., Rows]) ->
 
 
 def test_a_first_row_that_may_be_either_is_an_error(read: Callable[..., Rows]) -> None:
-    with pytest.raises(UsageError, match="'utterance', 'intent'.*header=True or header=False"):
+    with pytest.raises(UsageError, match=r"'utterance', 'intent'.*header=True or header=False"):
         read("utterance,intent\na,x\nb,x\nc,y\nd,y\n")
 
 
@@ -111,7 +111,7 @@ def test_a_column_of_image_names_is_images_without_being_asked(read: Callable[..
 
 
 def test_an_unknown_option_is_offered_near_names(read: Callable[..., Rows]) -> None:
-    with pytest.raises(UnknownNameError, match="'delimeter'.*'delimiter'"):
+    with pytest.raises(UnknownNameError, match=r"'delimeter'.*'delimiter'"):
         read("a,b\n", delimeter=";")
 
 
@@ -132,9 +132,9 @@ def test_contradicting_options(read: Callable[..., Rows]) -> None:
 
 
 def test_an_unclear_choice_names_columns_and_options(read: Callable[..., Rows]) -> None:
-    with pytest.raises(UsageError, match="columns: 'a', 'b', 'label'.*text= or image="):
+    with pytest.raises(UsageError, match=r"columns: 'a', 'b', 'label'.*text= or image="):
         read("a,b,label\n1,2,3\n")
-    with pytest.raises(UsageError, match="'label', 'class' .* could all be the label"):
+    with pytest.raises(UsageError, match=r"'label', 'class' .* could all be the label"):
         read("text,label,class\n1,2,3\n")
     with pytest.raises(UsageError, match="text= or image="):
         read("1,2,3\n4,5,6\n")

@@ -71,7 +71,7 @@ def test_any_document_class(load: Load, docarray: Any, save_image: Callable[...,
 
     file = save_image("a.png")
     photos = [Shoe(photo=str(file), brand="b", label=label) for label in "xxyy"]
-    with pytest.raises(UsageError, match="'brand' and 'photo' could both .*content="):
+    with pytest.raises(UsageError, match=r"'brand' and 'photo' could both .*content="):
         load(photos, options={"label": "label"})
     data = load(photos, options={"label": "label", "content": "photo"})
     assert (data.modality, data.contents[0]) == ("image", str(file))

@@ -50,7 +50,7 @@ def test_images_beside_classes_an_empty_class_and_an_empty_folder(
         folder.read(tmp_path, {})
     save_image("cat/a.png")
     (tmp_path / "dog").mkdir()
-    with pytest.raises(DataError, match="class folder .*dog is empty"):
+    with pytest.raises(DataError, match=r"class folder .*dog is empty"):
         folder.read(tmp_path, {})
     save_image("dog/a.png")
     save_image("loose.png")

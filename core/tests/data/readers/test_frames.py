@@ -47,7 +47,7 @@ class TestFrames:
             load(frame({**TABLE, "label": [1, 2, 1, None]}))
 
     def test_unknown_columns_and_options(self, load: Load, frame: Callable[..., Any]) -> None:
-        with pytest.raises(UnknownNameError, match="column of the frame 'lable'.*'label'"):
+        with pytest.raises(UnknownNameError, match=r"column of the frame 'lable'.*'label'"):
             load(frame(TABLE), options={"label": "lable"})
         with pytest.raises(UnknownNameError, match="'header'"):
             load(frame(TABLE), options={"header": True})

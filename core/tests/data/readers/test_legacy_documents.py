@@ -73,7 +73,7 @@ def test_two_contents_are_ambiguous_until_one_is_named(load: Load) -> None:
     with pytest.raises(UsageError, match="'text' and 'tensor' could both be the content"):
         load(documents)
     assert load(documents, options={"content": "tensor"}).modality == "array"
-    with pytest.raises(UnknownNameError, match="unknown field 'texts'.*'text'"):
+    with pytest.raises(UnknownNameError, match=r"unknown field 'texts'.*'text'"):
         load(documents, options={"content": "texts"})
 
 
