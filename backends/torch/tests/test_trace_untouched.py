@@ -6,6 +6,7 @@ import copy
 import functools
 import random
 import threading
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -254,6 +255,23 @@ def test_gradients_that_were_there_stay() -> None:
     trace(model, SAMPLE)
 
     assert model.fc.weight.grad is gradient
+
+
+class Making(OrderedDict):
+    """Makes what is asked for, as registries of activations do."""
+
+    def __getitem__(self, key: str) -> Any:
+        return super().__getitem__(key)()
+
+
+def test_a_registry_that_makes_things_when_read_stays() -> None:
+    model = nn.Linear(4, 3)
+    model.registry = Making(relu=nn.ReLU, gelu=nn.GELU)
+
+    trace(model, SAMPLE)
+
+    assert list(model.registry.values()) == [nn.ReLU, nn.GELU]
+    assert isinstance(model.registry["relu"], nn.ReLU)
 
 
 def test_modules_are_called_as_before() -> None:

@@ -72,8 +72,9 @@ class Snapshot:
         if isinstance(item, torch.Tensor):
             self.tensors.append(item)
         elif isinstance(item, (dict, list, set, deque)):
-            self._containers.append((item, _contents(item)))
-            self._visit_all(item.values() if isinstance(item, dict) else item, depth)
+            contents = _contents(item)
+            self._containers.append((item, contents))
+            self._visit_all(contents.values() if isinstance(contents, dict) else contents, depth)
         elif isinstance(item, (tuple, frozenset)):
             self._visit_all(item, depth)
         elif isinstance(item, (FunctionType, MethodType)):
@@ -198,16 +199,18 @@ def _is_state(item: Any, function: FunctionType) -> bool:
 
 
 def _contents(container: Any) -> Any:
-    if isinstance(container, dict):
-        return dict(container)
-    return set(container) if isinstance(container, set) else list(container)
+    """What a container holds, past whatever a subclass does when it is read."""
+    base = _base(container)
+    if issubclass(base, dict):
+        return dict(list(base.items(container)))
+    return set(base.__iter__(container)) if base is set else list(base.__iter__(container))
 
 
 def _refill(container: Any, contents: Any) -> None:
     """Give a container its contents back, past whatever guards a subclass puts up."""
-    if _same(container, contents):
+    if _same(_contents(container), contents):
         return
-    base = next(t for t in (OrderedDict, dict, list, set, deque) if isinstance(container, t))
+    base = _base(container)
     base.clear(container)
     if issubclass(base, dict):
         for key, value in contents.items():
@@ -216,15 +219,18 @@ def _refill(container: Any, contents: Any) -> None:
         (set.update if base is set else base.extend)(container, contents)
 
 
-def _same(container: Any, contents: Any) -> bool:
-    if len(container) != len(contents):
-        return False
-    if isinstance(container, dict):
-        pairs = zip(container.items(), contents.items(), strict=True)
+def _base(container: Any) -> Any:
+    return next(t for t in (OrderedDict, dict, list, set, deque) if isinstance(container, t))
+
+
+def _same(contents: Any, others: Any) -> bool:
+    """Whether two contents are the same objects in the same order."""
+    if isinstance(contents, set) or len(contents) != len(others):
+        return bool(contents == others)
+    if isinstance(contents, dict):
+        pairs = zip(contents.items(), others.items(), strict=True)
         return all(a is c and b is d for (a, b), (c, d) in pairs)
-    if isinstance(container, set):
-        return bool(container == contents)
-    return all(a is b for a, b in zip(container, contents, strict=True))
+    return all(a is b for a, b in zip(contents, others, strict=True))
 
 
 def _rewrite(tensor: torch.Tensor, data: torch.Tensor) -> None:
