@@ -24,7 +24,7 @@ from finetuner.contracts import (
     Schedule,
     Tap,
 )
-from finetuner.errors import MissingDependencyError, ModelError, UnknownNameError, UsageError
+from finetuner.errors import MissingDependencyError, ModelError, UsageError
 
 WEIGHT = np.array([[1, 0], [0, 2], [0, 0]], np.float32)
 BIAS = np.array([0, 1], np.float32)
@@ -139,7 +139,7 @@ def test_a_model_is_loaded_from_safetensors(tmp_path):
     np.testing.assert_array_equal(loaded.model.head, HEAD)
 
 
-def test_bad_files_models_and_options_are_named(tmp_path):
+def test_bad_files_and_models_are_named(tmp_path):
     backend = NumpyBackend()
     (tmp_path / "no.safetensors").write_bytes(b"none")
     save_file({"kernel": WEIGHT}, tmp_path / "other.safetensors")
@@ -152,8 +152,6 @@ def test_bad_files_models_and_options_are_named(tmp_path):
     ]:
         with pytest.raises(ModelError, match=words):
             backend.load(source, {})
-    with pytest.raises(UnknownNameError, match="model option"):
-        backend.load(MODEL, {"layers": 3})
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,11 @@ class NumpyBackend:
         return isinstance(model, LinearModel)
 
     def load(self, source: object, options: Mapping[str, Any]) -> LoadedModel:
-        """A ``LinearModel``, or the ``.safetensors`` file of one (weight, bias, head)."""
-        if options:
-            raise UnknownNameError("model option", next(iter(options)), ())
+        """A ``LinearModel``, or the ``.safetensors`` file of one (weight, bias, head).
+
+        There are no options for the model itself: they are the preprocessing's, which
+        is inferred from the data and refuses those that it does not know.
+        """
         if isinstance(source, LinearModel):
             source.parameters()
             return LoadedModel(source, self.name)
