@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
+
 from finetuner.adaptation import make_plan
 from finetuner.builtin.adaptation import ADAPTERS, FREEZING
 from finetuner.builtin.learning import POOLINGS
 from finetuner.contracts import AdaptationPlan, PlanOptions, Tap
 from finetuner_torch.trace import trace
-from torch import nn
-from torch.nn import functional
 
 BATCH = 3
 
@@ -71,7 +72,9 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     def __init__(self, headless: bool = False) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU(inplace=True)
+        )
         self.blocks = nn.Sequential(Block(4, 1), Block(8, 2))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Identity() if headless else nn.Linear(8, 5)

@@ -15,8 +15,9 @@ BARE = re.compile(r"(?<!LMHead)(?<!DoubleHeads)Model$")
 LANGUAGE_HEAD = re.compile(r"(ForMaskedLM|ForCausalLM|LMHeadModel|ForPreTraining)$")
 
 CAUSAL = frozenset(
-    "bloom codegen falcon gemma gemma2 gemma3_text gpt2 gpt_neo gpt_neox gptj llama mistral mpt "
-    "olmo olmo2 openai-gpt opt phi phi3 qwen2 qwen3 stablelm starcoder2".split()
+    {"bloom", "codegen", "falcon", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox"}
+    | {"gptj", "llama", "mistral", "mpt", "olmo", "olmo2", "openai-gpt", "opt", "phi", "phi3"}
+    | {"qwen2", "qwen3", "stablelm", "starcoder2"}
 )
 """Model types whose positions see only what comes before them."""
 
