@@ -45,7 +45,7 @@ def input_tap(flow: Flow, position: int, value: Value, layers: Sequence[str]) ->
 
 
 def _earlier_reads(flow: Flow, position: int, weight: str) -> int:
-    """How often content met ``weight`` before: the tap's count of calls where no layer is called."""
+    """How often content met ``weight`` before: what ``Tap.call`` counts for a weight."""
     return sum(
         weight in flow.parameters[earlier]
         and any(is_float(flow.tensor(value)) for value in flow.carriers[earlier])
