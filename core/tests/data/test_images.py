@@ -157,6 +157,8 @@ def test_center_crop_halves_odd_margins_as_asked() -> None:
 def test_center_crop_pads_a_small_image_with_black() -> None:
     padded = center_crop(Image.new("RGB", (2, 1), (9, 9, 9)), size=[1, 5])
     assert columns_of(padded) == [0, 9, 9, 0, 0]
+    other = center_crop(Image.new("RGB", (2, 1), (9, 9, 9)), size=[1, 5], rounding="down")
+    assert columns_of(other) == [0, 0, 9, 9, 0]
 
 
 def test_gray_weighs_the_channels() -> None:

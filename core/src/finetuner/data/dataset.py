@@ -96,9 +96,7 @@ def _held_out(
     return held
 
 
-def _shares(
-    sizes: np.ndarray, fraction: float, least: int, rng: np.random.Generator
-) -> np.ndarray:
+def _shares(sizes: np.ndarray, fraction: float, least: int, rng: np.random.Generator) -> np.ndarray:
     """How many rows each class gives: largest remainders first, ties by lot."""
     wanted = sizes * fraction
     shares = np.floor(wanted).astype(np.int64)

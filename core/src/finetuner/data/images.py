@@ -182,19 +182,17 @@ def resize(image: Any, *, size: Size, interpolation: str = "bilinear") -> Image:
 def center_crop(image: Any, *, size: Size, rounding: str = "even") -> Image:
     """Cut ``size`` (an integer: a square; else ``[height, width]``) out of the middle.
 
-    A smaller image is padded with black first. An odd margin is halved with
-    ``rounding="even"`` (to the even neighbour, torchvision's way) or ``"down"``
-    (Hugging Face's way).
+    A smaller image is padded with black. An odd margin is halved torchvision's
+    way with ``rounding="even"`` (a cut to the even neighbour, padding less in
+    front), and Hugging Face's way with ``"down"`` (a cut down, padding more in
+    front).
     """
     if rounding not in ("even", "down"):
         raise UsageError(f"center-crop: rounding is {rounding!r}; give 'even' or 'down'")
     picture = require_image(image, "center-crop")
     height, width = extents_of("center-crop", size)
-    # The smaller half of an odd padding comes first, as in torchvision.
-    top, left = (
-        -((extent - have) // 2) if have < extent else _margin(have - extent, rounding)
-        for extent, have in ((height, picture.height), (width, picture.width))
-    )
+    top = _start(picture.height - height, rounding)
+    left = _start(picture.width - width, rounding)
     return picture.crop((left, top, left + width, top + height))
 
 
@@ -234,5 +232,8 @@ def _shortest(height: int, width: int, size: int) -> tuple[int, int]:
     return int(size * height / width), size
 
 
-def _margin(spare: int, rounding: str) -> int:
-    return round(spare / 2) if rounding == "even" else spare // 2
+def _start(spare: int, rounding: str) -> int:
+    """Where the middle begins, given the pixels to cut (or, negative, to add)."""
+    if rounding == "down":
+        return spare // 2
+    return round(spare / 2) if spare >= 0 else -(-spare // 2)

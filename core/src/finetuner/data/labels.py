@@ -83,7 +83,7 @@ def _natural(name: str | int | bool) -> tuple[object, ...]:
         return (int(name),)
     # Text and digits alternate, so equal places always hold equal types.
     parts = re.split(r"(\d+)", name)
-    return (*(int(part) if index % 2 else part for index, part in enumerate(parts)), name)
+    return (tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), name)
 
 
 def _short(value: object) -> str:
