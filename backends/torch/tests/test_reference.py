@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from finetuner.builtin.numpy_backend import NumpyBackend
 from finetuner.builtin.numpy_gradients import loss_gradients
+from finetuner.builtin.numpy_model import LinearModel
 from finetuner.builtin.numpy_optimizer import Moments, clip, update
-from finetuner.contracts import OptimizerSpec, Schedule
+from finetuner.contracts import Batch, OptimizerSpec, PlanOptions, Schedule
+from finetuner.learning import make_objective
+from finetuner.plugins import default_host
+from finetuner.testing.backend_case import plan_with_installed
 from finetuner.testing.objectives import Contrast
 from finetuner_torch import xp
+from finetuner_torch.backend import TorchBackend
 
 CONSTANT = Schedule("constant")
 
@@ -71,3 +77,48 @@ def test_differences_are_what_autograd_finds():
     assert found.loss == pytest.approx(loss.item(), rel=1e-6)
     np.testing.assert_allclose(found.embeddings, z.grad.numpy(), atol=1e-6)
     np.testing.assert_allclose(found.parameters["scale"], scale.grad.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["TripletMarginLoss", "NTXentLoss", "SupConLoss"])
+def test_training_on_pytorch_follows_the_reference(loss):
+    """The same weights and batches: the same losses, gradients and embeddings, step after step."""
+    host = default_host()
+    if loss not in host.records("losses"):
+        pytest.skip(f"there is no {loss}")
+    record = host.get("losses", loss)
+    objective = make_objective(
+        record,
+        host.get("distances", record.distance or "cosine"),
+        host.get("miners", record.miner) if record.miner else None,
+        classes=3,
+        width=3,
+    )
+    rng = np.random.default_rng(2)
+    linear = LinearModel(rng.normal(size=(5, 3)).astype(np.float32), np.zeros(3, np.float32))
+    module = torch.nn.Linear(5, 3)
+    with torch.no_grad():
+        module.weight.copy_(torch.from_numpy(linear.weight.T.copy()))
+        module.bias.zero_()
+    spec = OptimizerSpec(learning_rate=0.02, eps=1e-3, schedule=Schedule("linear", 2, 6))
+    sides = [side(NumpyBackend(), linear, spec), side(TorchBackend(), module, spec)]
+    for step in range(4):
+        array = rng.normal(size=(9, 5)).astype(np.float32)
+        reports = []
+        for at, (backend, state, name) in enumerate(sides):
+            chunks = ({name: array[:4]}, {name: array[4:]})
+            state, scalars = backend.step(state, Batch(chunks, np.arange(9) % 3, step), objective)
+            sides[at] = (backend, state, name)
+            reports.append((scalars, backend.embed(state, {name: array})))
+        (ours, our_vectors), (theirs, their_vectors) = reports
+        for name in ("loss", "grad_norm", "learning_rate"):
+            assert theirs[name] == pytest.approx(ours[name], rel=1e-4, abs=1e-5)
+        np.testing.assert_allclose(their_vectors, our_vectors, atol=2e-5)
+
+
+def side(backend: Any, model: Any, spec: OptimizerSpec) -> tuple[Any, Any, str]:
+    """A backend, a fresh state of the model without a head, and its input's name."""
+    name = "array" if backend.name == "numpy" else "input"
+    graph = backend.trace(model, {name: np.zeros((2, 5), np.float32)})
+    plan = plan_with_installed(graph, PlanOptions(head=None))
+    state = backend.init(backend.adapt(model, plan), spec, seed=0, device="cpu")
+    return backend, state, name

@@ -2,8 +2,10 @@
 
 import pytest
 
-pytest.register_assert_rewrite("finetuner.testing.backends")
+for _module in ("backend_case", "backend_models", "backend_training"):
+    pytest.register_assert_rewrite(f"finetuner.testing.{_module}")
 
-from finetuner.testing.backends import BackendCase, BackendTests  # noqa: E402
+from finetuner.testing.backend_case import BackendCase  # noqa: E402
+from finetuner.testing.backends import BackendTests  # noqa: E402
 
 __all__ = ["BackendCase", "BackendTests"]
