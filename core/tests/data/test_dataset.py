@@ -52,6 +52,13 @@ def test_a_class_of_one_stays_in_training() -> None:
     assert np.asarray(held.labels).tolist() == [1]
 
 
+def test_two_rows_of_a_class_are_kept_on_both_sides_where_that_is_asked() -> None:
+    data = texts_of(*[0] * 20, *[1] * 4, *[2] * 3)
+    train, held = data.split(0.1, seed=0, least=2)
+    assert np.bincount(held.labels, minlength=3).tolist() == [2, 2, 0]
+    assert np.bincount(train.labels).tolist() == [18, 2, 3]
+
+
 def test_the_seed_decides_the_split() -> None:
     data = texts_of(*[0] * 20, *[1] * 20)
     assert data.split(0.5, 1)[1].contents == data.split(0.5, 1)[1].contents
