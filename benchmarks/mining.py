@@ -73,7 +73,7 @@ def forward_backward(
         leaf = embeddings.clone().requires_grad_()
         value = loss(leaf, labels)
         value.backward()
-        return float(value)
+        return value.item()
 
     return run
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_FEW_CORES = 4
+
 
 def abs(x: Tensor, /) -> Tensor:
     return torch.abs(x)
@@ -38,6 +40,8 @@ def argmin(x: Tensor, /, *, axis: int) -> Tensor:
 
 
 def argsort(x: Tensor, /, *, axis: int = -1) -> Tensor:
+    if axis in (-1, x.ndim - 1) and _is_plain_on_few_cores(x):
+        return _packed_argsort(x.detach())
     return torch.argsort(x, dim=axis, stable=True)
 
 
@@ -185,7 +189,7 @@ def take(x: Tensor, indices: Tensor, /, *, axis: int) -> Tensor:
 
 
 def take_along_axis(x: Tensor, indices: Tensor, /, *, axis: int) -> Tensor:
-    return torch.take_along_dim(x, indices, dim=axis)
+    return torch.gather(x, axis, indices)
 
 
 def tanh(x: Tensor, /) -> Tensor:
@@ -210,3 +214,28 @@ def _dtype(dtype: Any, device: torch.device) -> torch.dtype:
     if wanted is torch.float64 and device.type == "mps":
         return torch.float32
     return wanted
+
+
+def _is_plain_on_few_cores(x: Tensor) -> bool:
+    """Whether ``x`` holds float32 that numpy can sort at once, faster than torch's threads."""
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) is Tensor
+        and x.dtype is torch.float32
+        and x.device.type == "cpu"
+        and torch.get_num_threads() <= _FEW_CORES
+    )
+
+
+def _packed_argsort(x: Tensor) -> Tensor:
+    """Sort values and places packed into one integer, which makes the order stable.
+
+    numpy's vectorised sort of integers takes a quarter of the time that torch's
+    argsort of floats takes on one core. NaN may sort to either end.
+    """
+    bits = (x + 0.0).view(torch.int32)  # minus zero becomes zero
+    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    places = torch.arange(x.shape[-1])
+    packed = (ordered.to(torch.int64) << 32) | places
+    packed.numpy().sort(axis=-1)
+    return packed & 0xFFFFFFFF

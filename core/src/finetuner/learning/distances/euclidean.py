@@ -11,6 +11,9 @@ from __future__ import annotations
 from finetuner.arrays import Array, ArrayNamespace
 from finetuner.learning.rows import by_rows
 
+_TINY = 1e-24
+"""Squares below this count as this: a distance of 1e-12, without a gradient."""
+
 
 def squared_euclidean(xp: ArrayNamespace, a: Array, b: Array, /) -> Array:
     """Sum of squared differences, never negative.
@@ -18,21 +21,25 @@ def squared_euclidean(xp: ArrayNamespace, a: Array, b: Array, /) -> Array:
     On a device without float64 the sum is in float32 and close pairs are as
     inexact as described above.
     """
-    a, b = xp.upcast(a), xp.upcast(b)
-    wide = xp.permute_dims(xp.astype(b, "float64"), (1, 0))
-    lengths = xp.sum(wide * wide, axis=0, keepdims=True)
-
-    def block(rows: Array) -> Array:
-        own = xp.astype(rows, "float64")
-        products = xp.matmul(own, wide)
-        squares = xp.sum(own * own, axis=1, keepdims=True) + lengths - 2.0 * products
-        return xp.maximum(xp.astype(squares, rows.dtype), 0.0)
-
-    return by_rows(xp, block, a, width=b.shape[0])
+    return xp.maximum(_squares(xp, xp.upcast(a), xp.upcast(b)), 0.0)
 
 
 def euclidean(xp: ArrayNamespace, a: Array, b: Array, /) -> Array:
-    """Length of the difference; of identical vectors 0, with zero gradient."""
-    squares = squared_euclidean(xp, a, b)
-    apart = squares > 0.0
-    return xp.where(apart, xp.sqrt(xp.where(apart, squares, 1.0)), 0.0)
+    """Length of the difference; of identical vectors 0 (1e-12), with zero gradient."""
+    return xp.sqrt(xp.maximum(_squares(xp, xp.upcast(a), xp.upcast(b)), _TINY))
+
+
+def _squares(xp: ArrayNamespace, a: Array, b: Array) -> Array:
+    """Squared distances but for float64's rounding, which may leave them below zero."""
+    wide = xp.astype(b, "float64")
+    lengths = xp.sum(wide * wide, axis=1, keepdims=True)
+    columns = xp.concat([wide, lengths, xp.ones_like(lengths)], axis=1)
+    columns = xp.permute_dims(columns, (1, 0))
+
+    def block(rows: Array) -> Array:
+        own = xp.astype(rows, "float64")
+        length = xp.sum(own * own, axis=1, keepdims=True)
+        terms = xp.concat([-2.0 * own, xp.ones_like(length), length], axis=1)
+        return xp.astype(xp.matmul(terms, columns), rows.dtype)
+
+    return by_rows(xp, block, a, width=b.shape[0])

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from finetuner.arrays import Array, ArrayNamespace
 
-_ROUNDING = 1.0 - 2.0**-23
+_STEP = 2.0**-22
 _SMALLEST = 1e-30
 
 
-def sort_keys(
-    xp: ArrayNamespace, distances: Array, positive: Array, negative: Array, margin: float
-) -> Array:
-    """What to sort a row by: negatives at their distance, positives ``margin`` behind.
+def sort_keys(xp: ArrayNamespace, distances: Array, same: Array, margin: float) -> Array:
+    """What to sort a row by: other classes at their distance, the ``same`` a ``margin`` behind.
 
-    A positive is moved forward by the last bit of float32, so that it comes
-    before a negative whose key ties with it: a triplet whose loss is exactly
-    zero is not active, and a negative that is exactly as far as the positive is
-    not further. What is neither positive nor negative sorts to the end.
+    The latter are moved forward by float32's rounding, so that a positive comes
+    before a negative whose key ties with it: a triplet whose loss is exactly zero
+    is not active, and a negative exactly as far as the positive is not further.
     """
-    shifted = (distances + margin) * _ROUNDING - _SMALLEST
-    return xp.where(positive, shifted, xp.where(negative, distances, float("inf")))
+    shifted = distances * (1.0 - _STEP) + (margin * (1.0 - _STEP) - _SMALLEST)
+    return xp.where(same, shifted, distances)
