@@ -12,6 +12,7 @@ from finetuner.adaptation import make_plan
 from finetuner.builtin.adaptation import ADAPTERS, FREEZING
 from finetuner.builtin.learning import POOLINGS
 from finetuner.contracts import AdaptationPlan, PlanOptions, Tap
+from finetuner_torch.apply import adapt
 from finetuner_torch.trace import trace
 
 BATCH = 3
@@ -225,6 +226,51 @@ def test_a_recurrent_model_can_be_pooled_over_its_sequence(cell: type[nn.RNNBase
     assert found.head == ("fc",)
     assert found.features is not None
     assert (found.features.tap, found.width) == (Tap("rnn", 0, "output"), 6)
+
+
+class TestAppliedPlans:
+    """Without normalisation the adapted model gives exactly what fed the head."""
+
+    def embed(self, model: nn.Module, sample: dict[str, np.ndarray]) -> torch.Tensor:
+        adapted = adapt(model, plan(model, sample, normalize=False)).eval()
+        with torch.no_grad():
+            return adapted(**{name: torch.from_numpy(value) for name, value in sample.items()})
+
+    def fed(
+        self, model: nn.Module, layer: nn.Module, sample: dict[str, np.ndarray]
+    ) -> torch.Tensor:
+        seen: list[torch.Tensor] = []
+        handle = layer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        with torch.no_grad():
+            model.eval()(*(torch.from_numpy(value) for value in sample.values()))
+        handle.remove()
+        return seen[-1]
+
+    def test_a_cnn(self) -> None:
+        model, sample = Cnn(), image(3, 8, 8)
+        torch.testing.assert_close(
+            self.embed(model, sample), self.fed(model, model.fc, sample), rtol=0, atol=0
+        )
+
+    def test_twins(self) -> None:
+        model, sample = Vit(twins=True), image(3, 8, 8)
+        assert model.head_dist is not None
+        one, other = (self.fed(model, h, sample) for h in (model.head, model.head_dist))
+        torch.testing.assert_close(self.embed(model, sample), (one + other) / 2)
+
+    def test_an_inline_head(self) -> None:
+        model, sample = InlineHead(), array(6)
+        expected = functional.relu(
+            self.fed(model, model.body, sample) @ model.body.weight.T + model.body.bias
+        )
+        torch.testing.assert_close(self.embed(model, sample), expected)
+
+    def test_a_tied_head_read_with_the_mask(self) -> None:
+        model, sample = TiedLanguageModel(), text()
+        hidden = self.fed(model, model.out, sample)
+        mask = torch.from_numpy(sample["attention_mask"])[:, :, None].float()
+        expected = (hidden * mask).sum(1) / mask.sum(1)
+        torch.testing.assert_close(self.embed(model, sample), expected)
 
 
 @pytest.fixture(scope="module")

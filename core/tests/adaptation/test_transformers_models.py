@@ -48,6 +48,13 @@ def test_a_language_head_goes_with_its_transform(plan, sketch):
     assert {r.name: r.role for r in found.layers}["base.embed"] == "backbone"
 
 
+def test_a_table_read_inside_the_language_head_is_not_listed_besides(plan, sketch):
+    s, x = bare(sketch, "MobileBertForMaskedLM", "mobilebert")
+    y = s.inline("dense", s.dense("cls.transform", x, 8), (7, 40), ["base.embed.weight"])
+    s.around("cls", [x], [y], 3)
+    assert plan(s.graph(y, names=["logits"])).head == ("cls",)
+
+
 def test_a_causal_classifier_is_read_where_it_scores(plan, sketch):
     s, x = bare(sketch, "GPT2ForSequenceClassification", "gpt2")
     scores = s.dense("score", x, 3)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from finetuner.adaptation.exits import Exit, at_layer, at_output, before, operations_of
 from finetuner.adaptation.flow import Flow
 from finetuner.adaptation.head import find_head, head_layers, walk_back
-from finetuner.adaptation.names import is_within, match_layers
+from finetuner.adaptation.names import match_layers
 from finetuner.contracts.plan import PlanOptions, Reason
 from finetuner.contracts.records import AdapterRecord, HeadDecision
 from finetuner.errors import ModelError, UsageError
@@ -102,14 +102,13 @@ def _by_rule(flow: Flow) -> Choice:
 
 def _with_other_heads(flow: Flow, choice: Choice) -> Choice:
     """Add the heads that the rule finds at any output, unless the embedding needs them."""
-    needed = flow.needed(choice.leaving.values)
+    known = flow.needed(choice.leaving.values).union(operations_of(flow, choice.head))
     found: dict[str, str] = {}
     for name, tensor in flow.graph.outputs:
         finding = find_head(flow, name, flow.final(tensor))
-        positions = [at for at in finding.operations if at not in needed]
+        positions = [at for at in finding.operations if at not in known]
         for layer in head_layers(flow, positions):
-            if not is_within(layer, choice.head):
-                found.setdefault(layer, name)
+            found.setdefault(layer, name)
     reasons = tuple(
         Reason("head", f"{layer}: head of the output {name!r}; the embedding does without it")
         for layer, name in found.items()
