@@ -72,6 +72,13 @@ def test_close_pairs_keep_their_distance_far_from_the_origin():
     np.testing.assert_allclose(similarities, [[0, -(2**-13), -(2**-12)]], rtol=1e-6)
 
 
+def test_the_squared_distance_is_that():
+    index = np.array([[3, 4], [0, 1]], dtype=np.float32)
+    found, similarities = neighbours(np.zeros((1, 2)), index, distance="squared-euclidean")
+    assert found.tolist() == [[1, 0]]
+    assert similarities.tolist() == [[-1, -25]]
+
+
 def test_vectors_of_extreme_length_have_a_cosine():
     vectors = np.array([[1e30, 0], [1e30, 1e30], [1e-30, 0], [0, 0]], dtype=np.float32)
     found, similarities = neighbours(vectors[:1], vectors, k=4)

@@ -65,8 +65,8 @@ def evaluate(
     every query is searched among all the others (leave-one-out). Labels are
     integers or strings. ``metrics`` are names such as ``"mrr"`` or ``"recall@10"``,
     looked up in ``records`` or in ``host`` (default: what is installed). ``distance``
-    is ``"cosine"``, ``"euclidean"`` or a function of (queries, index) to distances.
-    Ties are broken by index order.
+    is ``"cosine"``, ``"euclidean"``, ``"squared-euclidean"`` or a function of (queries,
+    index) to distances. Ties are broken by index order.
 
     The result has the mean over queries of each metric, in the order asked, then
     ``"queries"``, the number of queries measured, and ``"skipped"``, of those left
