@@ -31,9 +31,10 @@ def similarity_to(
     """A function from row numbers of ``queries`` to their similarities to all of ``index``.
 
     ``"cosine"`` gives the cosine (of a vector of zeros: 0), ``"euclidean"`` the
-    negative Euclidean distance, ``"squared-euclidean"`` its square. A function of (queries B×D, index N×D) gives
-    distances. Index rows that are bit for bit the same get the same similarity,
-    whatever the order in which the machine adds up, so that ties are ties.
+    Euclidean distance with its sign changed, ``"squared-euclidean"`` the same of its
+    square. A function of (queries B×D, index N×D) gives distances. Index rows that
+    are bit for bit the same get the same similarity, whatever the order in which
+    the machine adds up, so that ties are ties.
     """
     if callable(distance):
         function, prepared, asked = _by_function(distance), index, queries
@@ -104,8 +105,8 @@ def _euclidean(queries: np.ndarray, index: np.ndarray) -> np.ndarray:
 def _squared_euclidean(queries: np.ndarray, index: np.ndarray) -> np.ndarray:
     # Squared in place, so that it ranks exactly as the distance does.
     distances = _euclidean(queries, index)
-    np.multiply(distances, distances, out=distances)
-    return np.negative(distances, out=distances)
+    distances *= -distances
+    return distances
 
 
 def _by_function(distance: DistanceFunction) -> DistanceFunction:
