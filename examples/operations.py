@@ -21,7 +21,10 @@ Rows = tuple[list[str], list[str]]
 _TAG = re.compile(r"<[^>]+>")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]+")
 _COMMON = frozenset(
-    ["amazon", "aws", "service", "services", "manager", "management", "data", "api", "web", "cloud", "center", "control", "for", "and", "of", "the", "hub", "store", "systems", "system", "platform", "runtime", "application"]
+    (
+        "amazon aws service services manager management data api web cloud center control "
+        "for and of the hub store systems system platform runtime application"
+    ).split()  # noqa: SIM905
 )
 
 

@@ -23,20 +23,20 @@ from finetuner.errors import (
 )
 
 
-def blobs(seed=0, classes=4, each=10, noise=0.6):
-    """Points around class centres that differ in the first 2 of 6 features alone."""
+def blobs(seed=0, classes=4, each=10):
+    """Points around class centres in 2 features, beside 4 features of louder noise."""
     pick = np.random.default_rng(seed)
     centres = np.zeros((classes, 6), np.float32)
     centres[:, :2] = 2 * pick.normal(size=(classes, 2))
     labels = np.repeat(np.arange(classes), each)
-    points = centres[labels] + pick.normal(scale=noise, size=(len(labels), 6))
+    points = centres[labels] + pick.normal(size=(len(labels), 6)) * (0.3, 0.3, 2, 2, 2, 2)
     return points.astype(np.float32), labels
 
 
 def model(seed=0):
     pick = np.random.default_rng(seed)
     return LinearModel(
-        weight=pick.normal(size=(6, 4)).astype(np.float32),
+        weight=pick.normal(scale=0.2, size=(6, 4)).astype(np.float32),
         bias=np.zeros(4, np.float32),
         head=pick.normal(size=(4, 3)).astype(np.float32),
     )
@@ -52,7 +52,7 @@ def home(tmp_path, monkeypatch):
 
 
 def test_two_arguments_give_a_better_model_measured_on_rows_held_out(home):
-    run = finetuner.fit(model(), blobs(each=30), learning_rate=0.02, batch_size=12)
+    run = finetuner.fit(model(), blobs(each=30), learning_rate=0.05, batch_size=12)
     metrics = run.metrics()
     assert run.status() == "finished"
     assert metrics["after"]["map@r"] > metrics["before"]["map@r"]
@@ -133,6 +133,20 @@ def test_early_stopping_by_name(home):
         **QUICK | {"epochs": 40},
     )
     assert len(run.result().history) < 41
+
+
+def test_early_stopping_needs_rows_held_out(home):
+    """The data that is reported on chooses nothing."""
+    with pytest.raises(UsageError, match="give val_split"):
+        finetuner.fit(model(), blobs(), eval_data=blobs(1), callbacks=["early-stopping"], **QUICK)
+
+
+def test_every_epoch_is_measured_on_eval_data_but_the_last_is_kept(home):
+    run = finetuner.fit(model(), blobs(), eval_data=blobs(1), **QUICK)
+    history = run.result().history
+    assert [record["epoch"] for record in history] == [0, 1, 2, 3]
+    assert history[0]["metrics"] == run.metrics()["before"]
+    assert history[-1]["metrics"] == run.metrics()["after"]
 
 
 def test_an_observer_that_fails_cannot_kill_the_run(home):

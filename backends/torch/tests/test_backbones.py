@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from finetuner.contracts import InputSpec, Preprocessing, Step
+from finetuner.contracts import InputSpec, Step
 from finetuner.errors import (
     MissingDependencyError,
     ModelError,
@@ -106,56 +106,9 @@ class TestLiveModules:
         assert loaded.model is model
         assert (loaded.backend, loaded.preprocessing, loaded.reference) == ("torch", None, None)
 
-    def test_options_of_others_are_left_to_them(self) -> None:
-        assert load(nn.Linear(3, 2), {"size": 64}).preprocessing is None
-
-    def test_a_tokenizer_describes_text_in_the_order_of_forward(self, tmp_path: Path) -> None:
-        class Model(nn.Module):
-            def forward(self, attention_mask, input_ids, labels=None):  # type: ignore[no-untyped-def]
-                return input_ids
-
-        write_tokenizer(tmp_path)
-        loaded = load(Model(), {"tokenizer": tmp_path, "max_length": 12, "prefix": "query: "})
-        spec = loaded.preprocessing
-        assert spec is not None
-        assert [i.name for i in spec.inputs] == ["attention_mask", "input_ids"]
-        assert (spec.max_length, spec.padding_id, spec.prefix) == (12, 0, "query: ")
-        assert loaded.files == {"tokenizer.json": tmp_path / "tokenizer.json"}
-
-    def test_an_image_size_describes_images(self) -> None:
-        spec = load(nn.Conv2d(3, 4, 3), {"image_size": 32, "mean": [0.5] * 3}).preprocessing
-        assert spec is not None
-        assert spec.inputs == (InputSpec("image", "float32", (None, 3, 32, 32)),)
-        assert spec.steps[4] == Step(
-            "normalize", {"mean": [0.5, 0.5, 0.5], "std": [0.229, 0.224, 0.225]}
-        )
-
-    def test_a_whole_spec_is_taken_as_value_or_json(self) -> None:
-        spec = Preprocessing("array", (InputSpec("array", "float32", (None, 3)),))
-        as_json = {
-            "modality": "array",
-            "inputs": [{"name": "array", "dtype": "float32", "shape": [None, 3]}],
-        }
-        for given in (spec, as_json):
-            assert load(nn.Linear(3, 2), {"preprocessing": given}).preprocessing == spec
-
-    @pytest.mark.parametrize(
-        ("options", "error", "message"),
-        [
-            ({"tokenizer": "/nowhere"}, ModelError, "no tokenizer.json at /nowhere"),
-            ({"image_size": 0}, UsageError, "positive integer"),
-            ({"image_size": 8, "meen": 1}, UnknownNameError, "'mean'"),
-            ({"preprocessing": {"modality": "sound"}}, UsageError, "no preprocessing spec"),
-        ],
-    )
-    def test_bad_options_are_explained(self, options, error, message) -> None:  # type: ignore[no-untyped-def]
-        with pytest.raises(error, match=message):
-            load(nn.Linear(3, 2), options)
-
-    def test_a_model_that_takes_no_tokens_needs_its_inputs_named(self, tmp_path: Path) -> None:
-        write_tokenizer(tmp_path)
-        with pytest.raises(ModelError, match="takes no 'input_ids'"):
-            load(nn.Linear(3, 2), {"tokenizer": tmp_path})
+    def test_options_about_its_input_are_not_the_loaders(self) -> None:
+        with pytest.raises(UsageError, match="takes no options: image_size"):
+            load(nn.Linear(3, 2), {"image_size": 64})
 
 
 class TestHuggingFaceDirectories:

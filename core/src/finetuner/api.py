@@ -298,8 +298,8 @@ def evaluate(
     host = default_host()
     embedder = get_model(model) if isinstance(model, (str, os.PathLike)) else model
     options = dict(csv_options or {})
-    queries = load_dataset(data, host, options=options)
-    against = None if index is None else load_dataset(index, host, options=options)
+    queries = load_dataset(data, host, options=options, trainable=False)
+    against = None if index is None else load_dataset(index, host, options=options, trainable=False)
     return measure_model(embedder, queries, against, metrics, batch_size, host)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetuner.contracts import InputSpec
+from finetuner.contracts import InputSpec, Preprocessing
 from finetuner.contracts.preprocessing import Modality
 from finetuner.data import (
     LabeledDataset,
@@ -46,7 +46,7 @@ def test_images_are_224_with_imagenets_mean_channels_first() -> None:
 
 
 def test_image_options() -> None:
-    options = {"size": [8, 10], "mean": 0.5, "std": 0.5, "layout": "channels-last"}
+    options = {"image_size": [8, 10], "mean": 0.5, "std": 0.5, "layout": "channels-last"}
     spec = infer_preprocessing(PICTURES, options)
     assert spec.inputs[0].shape == (None, 8, 10, 1)
     batch = Preprocessor(spec).batch(PICTURES.contents)["image"]
@@ -93,4 +93,23 @@ def test_an_option_of_another_modality_is_an_error() -> None:
         infer_preprocessing(PICTURES, {"max_length": 3})
     with pytest.raises(UnknownNameError, match=r"'tokeniser'.*'tokenizer'"):
         infer_preprocessing(TEXTS, {"tokeniser": "x"})
-    assert infer_preprocessing(PICTURES, {"augmentation": [], "skip_unreadable": True})
+
+
+def test_a_whole_spec_is_taken_as_value_or_json() -> None:
+    spec = Preprocessing("image", (InputSpec("image", "float32", (None, 3, 8, 8)),))
+    as_json = {
+        "modality": "image",
+        "inputs": [{"name": "image", "dtype": "float32", "shape": [None, 3, 8, 8]}],
+    }
+    for given in (spec, as_json):
+        assert infer_preprocessing(PICTURES, {"preprocessing": given}) == spec
+    with pytest.raises(UsageError, match="no preprocessing spec"):
+        infer_preprocessing(PICTURES, {"preprocessing": {"modality": "sound"}})
+    with pytest.raises(UnknownNameError, match="image_size"):
+        infer_preprocessing(PICTURES, {"preprocessing": spec, "image_size": 8})
+
+
+@pytest.mark.parametrize("size", [0, [8], "8"])
+def test_an_image_size_is_one_or_two_positive_integers(size: object) -> None:
+    with pytest.raises(UsageError, match="positive integer"):
+        infer_preprocessing(PICTURES, {"image_size": size})

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from finetuner.contracts import BackboneRecord, LoadedModel
-from finetuner.errors import ModelError, UnknownNameError
+from finetuner.errors import ModelError, UnknownNameError, UsageError
 
-DATA_OPTIONS = frozenset({"augmentation", "skip_unreadable", "input_shape"})
+DATA_OPTIONS = frozenset({"input_shape"})
 """Model options that are for those who feed the model: no loader looks at them."""
 
 PICKLES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".pkl"})
@@ -18,10 +18,9 @@ PICKLES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".pkl"})
 def load(source: object, options: Mapping[str, Any]) -> LoadedModel:
     """A live module, or what a directory or a backbone's name stands for.
 
-    A live module comes without preprocessing, unless ``options`` name a
-    ``tokenizer``, an ``image_size`` or a whole ``preprocessing``. A directory is
-    sentence-transformers' (``modules.json``) or Hugging Face's (``config.json``),
-    with weights in safetensors.
+    A live module comes as it is: what it is fed is for core to work out. A
+    directory is sentence-transformers' (``modules.json``) or Hugging Face's
+    (``config.json``), with weights in safetensors.
 
     Raises:
         ModelError: nothing there can be loaded, or not safely.
@@ -30,9 +29,9 @@ def load(source: object, options: Mapping[str, Any]) -> LoadedModel:
     from torch import nn
 
     if isinstance(source, nn.Module):
-        from finetuner_torch.live import load_live
-
-        return load_live(source, options)
+        if options:
+            raise UsageError(f"a live module takes no options: {', '.join(sorted(options))}")
+        return LoadedModel(source, "torch")
     if not isinstance(source, (str, Path)):
         raise ModelError(
             f"a {type(source).__name__} is no PyTorch model: give a torch.nn.Module, the "

@@ -32,6 +32,7 @@ class EarlyStopping:
 
     def on_evaluate(self, event: Evaluated) -> Stop | None:
         metric = self.metric or event.monitor
+        assert metric is not None, "the trainer refuses to begin without one"
         best, since = -math.inf, 0
         for record in event.history:
             if record.epoch == 0:

@@ -36,7 +36,8 @@ class Schedule:
 class OptimizerSpec:
     """AdamW (Loshchilov & Hutter 2019) or SGD with momentum, as PyTorch defines them.
 
-    Weight decay is decoupled and skips parameters of rank below 2. Gradients are
+    Weight decay is decoupled in AdamW and part of the gradient in SGD; it skips
+    parameters of rank below 2. Gradients are
     clipped to a global norm of ``clip_norm`` before the update (``None``: not).
     """
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from finetuner.contracts import InputSpec, Preprocessing, Step
@@ -18,13 +19,13 @@ TOKENIZER_FILE = "tokenizer.json"
 
 PREPROCESSING_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "text": ("tokenizer", "max_length", "prefix", "padding_id", "inputs"),
-    "image": ("size", "interpolation", "mean", "std", "layout"),
+    "image": ("image_size", "interpolation", "mean", "std", "layout"),
     "array": ("dtype",),
 }
 """The options of :func:`infer_preprocessing` by modality."""
 
-_BESIDE = ("augmentation", "skip_unreadable")
-"""Model options about data that are read elsewhere."""
+WHOLE_SPEC = ("preprocessing", "tokenizer")
+"""The options where a whole ``Preprocessing`` is given; the tokenizer's file if it names one."""
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _MAX_LENGTH = 128
@@ -33,8 +34,9 @@ _MAX_LENGTH = 128
 def infer_preprocessing(dataset: LabeledDataset, options: Mapping[str, Any]) -> Preprocessing:
     """What a model without preprocessing of its own is fed.
 
+    - ``preprocessing``, a ``Preprocessing`` or its JSON form, says everything.
     - Arrays: as they are, in float32 (or ``dtype``).
-    - Images: the shorter side to ``size`` (224), centre crop, 0 to 1, normalised
+    - Images: the shorter side to ``image_size`` (224), centre crop, 0 to 1, normalised
       by ``mean`` and ``std`` (ImageNet's), channels first (or ``layout``). One
       value of ``mean`` means a grey image.
     - Text: ``tokenizer`` names a ``tokenizer.json`` or its folder; ``max_length``
@@ -43,10 +45,13 @@ def infer_preprocessing(dataset: LabeledDataset, options: Mapping[str, Any]) -> 
 
     Raises ``UnknownNameError`` for an option that the modality does not have.
     """
-    known = PREPROCESSING_OPTIONS[dataset.modality]
+    whole = "preprocessing" in options
+    known = WHOLE_SPEC if whole else PREPROCESSING_OPTIONS[dataset.modality]
     for name in options:
-        if name not in known and name not in _BESIDE:
+        if name not in known:
             raise UnknownNameError(f"{dataset.modality} preprocessing option", name, known)
+    if whole:
+        return _given(options["preprocessing"])
     build = {"text": _text, "image": _image, "array": _array}[dataset.modality]
     return build(dataset, options)
 
@@ -56,6 +61,15 @@ def preprocessing_files(options: Mapping[str, Any]) -> dict[str, Path]:
     if "tokenizer" not in options:
         return {}
     return {TOKENIZER_FILE: _tokenizer_path(options["tokenizer"])}
+
+
+def _given(spec: object) -> Preprocessing:
+    if isinstance(spec, Preprocessing):
+        return spec
+    try:
+        return msgspec.convert(spec, Preprocessing)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"preprocessing= is no preprocessing spec: {error}") from error
 
 
 def _array(dataset: LabeledDataset, options: Mapping[str, Any]) -> Preprocessing:
@@ -69,8 +83,7 @@ def _array(dataset: LabeledDataset, options: Mapping[str, Any]) -> Preprocessing
 
 
 def _image(dataset: LabeledDataset, options: Mapping[str, Any]) -> Preprocessing:
-    size = options.get("size", 224)
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = size = _extents(options.get("image_size", 224))
     mean = _numbers(options.get("mean", _IMAGENET_MEAN))
     std = _numbers(options.get("std", _IMAGENET_STD))
     if len(mean) != len(std) or len(mean) not in (1, 3):
@@ -84,8 +97,11 @@ def _image(dataset: LabeledDataset, options: Mapping[str, Any]) -> Preprocessing
     )
     steps = (
         Step("to-gray" if len(mean) == 1 else "to-rgb"),
-        Step("resize", {"size": size, "interpolation": options.get("interpolation", "bilinear")}),
-        Step("center-crop", {"size": size}),
+        Step(
+            "resize",
+            {"size": list(size), "interpolation": options.get("interpolation", "bilinear")},
+        ),
+        Step("center-crop", {"size": list(size)}),
         Step("scale", {"factor": 1 / 255}),
         Step("normalize", {"mean": mean, "std": std}),
         Step("layout", {"order": order}),
@@ -128,6 +144,13 @@ def _padding_id(tokenizer: Any) -> int:
         return int(tokenizer.padding["pad_id"])
     found = (tokenizer.token_to_id(token) for token in ("[PAD]", "<pad>", "<|endoftext|>"))
     return next((token for token in found if token is not None), 0)
+
+
+def _extents(size: int | Sequence[int]) -> tuple[int, int]:
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(extent, int) and extent > 0 for extent in pair):
+        raise UsageError(f"image_size={size!r} must be a positive integer or (height, width)")
+    return pair[0], pair[1]
 
 
 def _numbers(values: float | Sequence[float]) -> list[float]:

@@ -43,6 +43,10 @@ class Measure:
         index = None if self.index is None else embed_all(backend, state, self.index)
         return _evaluate(self.held, queries, index, None, self.host), (queries, index)
 
+    def metrics(self, backend: Backend, state: Any) -> dict[str, float]:
+        """Metrics by name."""
+        return self(backend, state)[0]
+
     def examples(
         self,
         before: tuple[np.ndarray, np.ndarray | None],

@@ -36,7 +36,7 @@ from finetuner.runs.prepare import (
 from finetuner.training import Trainer, TrainingResult
 
 MONITOR = "map@r"
-"""The metric that chooses the best checkpoint."""
+"""The metric that chooses the best checkpoint, on rows held out of the training data."""
 
 
 def execute(directory: RunDirectory, live: Mapping[str, Any], host: Host, home: Path) -> None:
@@ -115,17 +115,10 @@ class _Job:
         report: Measure,
         found: Interpreted,
     ) -> TrainingResult:
-        validate = None
-        if data.validation is not None:
-            measure = (
-                report
-                if data.validation is data.report
-                else Measure.of(data.validation, found, self.host)
-            )
-
-            def validate(backend: Backend, state: Any) -> dict[str, float]:
-                return measure(backend, state)[0]
-
+        chosen_by = data.validation
+        measure = report
+        if chosen_by is not None and chosen_by is not data.report:
+            measure = Measure.of(chosen_by, found, self.host)
         return Trainer(
             backend,
             state,
@@ -136,8 +129,8 @@ class _Job:
             epochs=training.spec.epochs,
             chunks=CHUNKS,
             seed=training.spec.seed,
-            evaluate=validate,
-            monitor=MONITOR,
+            evaluate=measure.metrics,
+            monitor=None if chosen_by is None else MONITOR,
             callbacks=self._callbacks(training.spec),
             directory=self.directory.checkpoints,
             resume=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from finetuner.data import (
     Preprocessor,
     infer_preprocessing,
     load_dataset,
+    preprocessing_files,
 )
 from finetuner.errors import DataError, UsageError
 from finetuner.learning import make_objective
@@ -85,7 +87,7 @@ def read_data(spec: RunSpec, live: Mapping[str, Any], host: Host) -> RunData:
     Without ``eval_data`` and with no ``val_split`` a tenth of each class is held
     out, so that before and after are never measured on rows that were trained on.
     """
-    train = _read(live.get("train_data", spec.train_data), spec, host)
+    train = _read(live.get("train_data", spec.train_data), spec, host, trainable=True)
     given = live.get("eval_data", spec.eval_data)
     share = spec.val_split if given is not None or spec.val_split > 0 else VAL_SPLIT
     if not 0 <= share < 1:
@@ -108,8 +110,10 @@ def read_data(spec: RunSpec, live: Mapping[str, Any], host: Host) -> RunData:
 
 def interpret(model: object, spec: RunSpec, data: LabeledDataset, host: Host) -> Interpreted:
     """Load, trace and plan ``model`` for the modality of ``data``."""
-    backend, loaded = load_model(model, spec.backend, spec.model_options, host)
-    preprocessing = loaded.preprocessing or infer_preprocessing(data, spec.model_options)
+    backend, loaded = load_model(model, spec.backend, _loading(model, spec.model_options), host)
+    loaded = _fed(loaded, data, spec.model_options)
+    preprocessing = loaded.preprocessing
+    assert preprocessing is not None
     if preprocessing.modality != data.modality:
         raise UsageError(
             f"the model takes {preprocessing.modality}, but the data is {data.modality}"
@@ -121,6 +125,25 @@ def interpret(model: object, spec: RunSpec, data: LabeledDataset, host: Host) ->
     return Interpreted(backend, loaded, preprocessing, preprocessor, plan)
 
 
+def _loading(model: object, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for loading: a live model is loaded, so all of its are about its input."""
+    if not isinstance(model, (str, Path)):
+        return {}
+    return {name: value for name, value in options.items() if name != "augmentation"}
+
+
+def _fed(loaded: LoadedModel, data: LabeledDataset, options: Mapping[str, Any]) -> LoadedModel:
+    """``loaded`` with preprocessing: its own, else what the data and ``options`` make of it."""
+    if loaded.preprocessing is not None:
+        return loaded
+    chosen = {n: v for n, v in options.items() if n not in ("augmentation", "input_shape")}
+    return replace(
+        loaded,
+        preprocessing=infer_preprocessing(data, chosen),
+        files={**loaded.files, **preprocessing_files(chosen)},
+    )
+
+
 def inspect_model(
     model: object,
     data: object,
@@ -130,7 +153,7 @@ def inspect_model(
     host: Host,
 ) -> AdaptationPlan:
     """The plan for ``model``, fed with ``data`` or with a made-up sample of what it takes."""
-    found, loaded = load_model(model, backend, model_options, host)
+    found, loaded = load_model(model, backend, _loading(model, model_options), host)
     preprocessing = loaded.preprocessing
     if data is not None:
         rows = load_dataset(data, host, require_labels=False)
@@ -212,11 +235,12 @@ def _made_up(preprocessing: Preprocessing | None, options: Mapping[str, Any]) ->
     }
 
 
-def _read(source: object, spec: RunSpec, host: Host) -> LabeledDataset:
+def _read(source: object, spec: RunSpec, host: Host, *, trainable: bool = False) -> LabeledDataset:
     return load_dataset(
         source,
         host,
         options=spec.csv_options,
+        trainable=trainable,
         skip_unreadable=spec.skip_unreadable,
     )
 

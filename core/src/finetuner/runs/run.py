@@ -117,7 +117,6 @@ class Run:
         """Remove the run's files. Its artifact stays in the store."""
         self._directory.delete()
 
-
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {self.status().value})"
 

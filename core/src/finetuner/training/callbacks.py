@@ -71,7 +71,7 @@ class Evaluated:
     epoch: int
     step: int
     metrics: Mapping[str, float]
-    monitor: str
+    monitor: str | None
     history: tuple[EpochRecord, ...]
 
 

@@ -84,8 +84,9 @@ class Trainer:
     """Trains ``state`` on the rows of ``train`` and keeps checkpoints in ``directory``.
 
     ``labels`` are int64, one a row of ``train``. ``evaluate`` measures a state on
-    validation rows: before training, and after every epoch; the epoch with the
-    greatest ``monitor`` metric gives the result (the earliest of equals).
+    held-out rows: before training, and after every epoch; the epoch with the
+    greatest ``monitor`` metric gives the result (the earliest of equals), the last
+    epoch where ``monitor`` is ``None``.
 
     ``checkpoint_every`` steps and every ``checkpoint_seconds`` a checkpoint is
     written, beside the one after each epoch. With ``resume``, training goes on
@@ -108,7 +109,7 @@ class Trainer:
     chunks: int = 4
     seed: int = 0
     evaluate: Callable[[Backend, State], Mapping[str, float]] | None = None
-    monitor: str = "map@r"
+    monitor: str | None = "map@r"
     callbacks: Sequence[Any] = ()
     checkpoint_every: int | None = None
     checkpoint_seconds: float | None = 300.0
@@ -270,11 +271,11 @@ class _Session:
         found = trainer.evaluate(trainer.backend, self.state)
         metrics = {name: float(value) for name, value in found.items()}
         for name in (trainer.monitor, *_needed(trainer.callbacks)):
-            if name not in metrics:
+            if name is not None and name not in metrics:
                 raise UnknownNameError("metric", name, metrics)
         record = replace(record, metrics=metrics)
         now = replace(now, history=(*now.history, record))
-        value = metrics[trainer.monitor]
+        value = math.nan if trainer.monitor is None else metrics[trainer.monitor]
         better = now.best_metric is None or value > now.best_metric
         if record.epoch and math.isfinite(value) and better:
             best = self.checkpoints.save_best(trainer.backend, self.state, record.epoch)
@@ -303,11 +304,12 @@ class _Session:
         if now.best is not None and now.best_epoch != now.epoch:
             state = self.checkpoints.load_best(self.trainer.backend, state, now.best)
         start = now.history[0] if now.history else None
-        if start is not None and not start.epoch and now.best_metric is not None:
-            untrained = start.metrics[self.trainer.monitor]
+        monitor = self.trainer.monitor
+        if start is not None and not start.epoch and monitor and now.best_metric is not None:
+            untrained = start.metrics[monitor]
             if untrained > now.best_metric:
                 self.trainer.log(
-                    f"warning: no epoch reached the {self.trainer.monitor} that the model had "
+                    f"warning: no epoch reached the {monitor} that the model had "
                     f"before training ({now.best_metric:.4g} against {untrained:.4g}): try a lower "
                     "learning rate, more data or freezing more layers"
                 )
@@ -348,10 +350,12 @@ def _check(trainer: Trainer) -> int:
                 f"there are {len(trainer.train)}"
             )
     for callback in trainer.callbacks:
-        if getattr(callback, "needs_evaluation", False) and trainer.evaluate is None:
+        unmeasured = trainer.evaluate is None
+        unmonitored = trainer.monitor is None and not getattr(callback, "needs_metrics", ())
+        if getattr(callback, "needs_evaluation", False) and (unmeasured or unmonitored):
             raise UsageError(
                 f"the callback {type(callback).__name__} needs validation after each epoch: "
-                "give val_split or eval_data, or leave it out"
+                "give val_split, or leave it out"
             )
     return steps
 
