@@ -211,6 +211,34 @@ def test_a_loss_that_is_not_finite_leaves_the_weights(model, images, objective, 
     assert (state.step, len(state.optimizer.state)) == (0, 0)
 
 
+def test_a_gradient_that_overflows_float16_lowers_the_scale_and_goes_on(model, images):
+    state = init(model, spec(), seed=0, precision="bfloat16")
+    state.scaler = torch.amp.GradScaler("cpu", init_scale=1e38)
+    before = weights(state)
+    state, scalars = step(state, batch(images), Pull())
+    assert math.isfinite(scalars["loss"])
+    assert not {name for name in changed(before, state) if name.endswith(("weight", "bias"))}
+    assert (state.scaler.get_scale(), state.step) == (pytest.approx(5e37), 1)
+
+
+def test_scaling_the_loss_does_not_change_the_update(model, images):
+    plain, scaled = (init(model, spec(), seed=0) for _ in range(2))
+    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    plain, one = step(plain, batch(images), Pull())
+    scaled, two = step(scaled, batch(images), Pull())
+    assert one == two
+    assert all(torch.equal(p, scaled.trained[name]) for name, p in plain.trained.items())
+
+
+def test_after_a_loss_that_is_not_finite_scaling_goes_on(model, images):
+    state = init(model, spec(), seed=0)
+    state.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    state, _ = step(state, batch(images), Broken())
+    state, scalars = step(state, batch(images), Pull())
+    assert math.isfinite(scalars["loss"])
+    assert state.step == 1
+
+
 def test_half_precision_keeps_weights_and_loss_in_float32(model, images):
     state = init(model, spec(), seed=0, precision="bfloat16")
     dtypes = []

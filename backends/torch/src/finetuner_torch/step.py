@@ -34,17 +34,15 @@ def step(state: State, batch: Batch, objective: Objective) -> tuple[State, dict[
     names = ("loss", "grad_norm", *extras)
     scalars = dict(zip(names, _values(loss, norm, *extras.values()), strict=True))
     scalars["learning_rate"] = rate
-    if not math.isfinite(scalars["loss"]) or (
-        state.scaler is None and not math.isfinite(scalars["grad_norm"])
-    ):
-        return state, scalars | {"loss": math.nan}
-    if state.scaler is None:
-        state.optimizer.step()
-    else:
-        state.scaler.step(state.optimizer)
+    finite = math.isfinite(scalars["loss"]) and (
+        state.scaler is not None or math.isfinite(scalars["grad_norm"])
+    )
+    if finite:
+        _update(state)
+        state.step += 1
+    if state.scaler is not None:
         state.scaler.update()
-    state.step += 1
-    return state, scalars
+    return state, scalars if finite else scalars | {"loss": math.nan}
 
 
 def embed(state: State, inputs: Inputs) -> np.ndarray:
@@ -103,6 +101,13 @@ def _set_learning_rate(state: State) -> float:
     for group in state.optimizer.param_groups:
         group["lr"] = rate * group["factor"]
     return rate
+
+
+def _update(state: State) -> None:
+    if state.scaler is None:
+        state.optimizer.step()
+    else:
+        state.scaler.step(state.optimizer)
 
 
 def _clip(state: State) -> torch.Tensor:
