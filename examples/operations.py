@@ -20,12 +20,10 @@ Rows = tuple[list[str], list[str]]
 
 _TAG = re.compile(r"<[^>]+>")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]+")
-_COMMON = frozenset(
-    (
-        "amazon aws service services manager management data api web cloud center control "
-        "for and of the hub store systems system platform runtime application"
-    ).split()  # noqa: SIM905
-)
+_COMMON = """
+amazon aws service services manager management data api web cloud center control
+for and of the hub store systems system platform runtime application
+"""
 
 
 def services(at_least: int = 30) -> dict[str, list[str]]:
@@ -85,6 +83,6 @@ def _mask(metadata: dict[str, str], folder: str) -> re.Pattern[str]:
     keys = ("serviceFullName", "serviceAbbreviation", "serviceId", "endpointPrefix")
     names = [metadata[key] for key in keys if metadata.get(key)] + [folder]
     words = {word for name in names for word in _WORD.findall(name)}
-    telling = {word for word in words if word.lower() not in _COMMON and len(word) > 2}
+    telling = {word for word in words if word.lower() not in _COMMON.split() and len(word) > 2}
     parts = sorted({*names, *telling}, key=len, reverse=True)
     return re.compile(r"\b(" + "|".join(map(re.escape, parts)) + r")s?\b", re.IGNORECASE)

@@ -287,6 +287,7 @@ def evaluate(
     *,
     index: Any = None,
     metrics: Sequence[str] | None = None,
+    distance: str = "cosine",
     batch_size: int = 32,
     csv_options: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
@@ -300,7 +301,7 @@ def evaluate(
     options = dict(csv_options or {})
     queries = load_dataset(data, host, options=options, trainable=False)
     against = None if index is None else load_dataset(index, host, options=options, trainable=False)
-    return measure_model(embedder, queries, against, metrics, batch_size, host)
+    return measure_model(embedder, queries, against, metrics, distance, batch_size, host)
 
 
 def push(

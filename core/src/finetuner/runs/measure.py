@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,10 @@ import numpy as np
 from finetuner.contracts import Backend
 from finetuner.data import Encoded, LabeledDataset
 from finetuner.evaluation import ExampleResult, evaluate, example_results
+from finetuner.evaluation.similarity import NAMES
 from finetuner.plugins.host import Host
 from finetuner.runs.prepare import Held, Interpreted
+from finetuner.runs.resolve import REFERENCE_BACKEND, get_backend
 from finetuner.training import embed_all
 
 if TYPE_CHECKING:
@@ -26,14 +28,15 @@ class Measure:
     held: Held
     queries: Encoded
     index: Encoded | None
+    distance: str
     host: Host
 
     @classmethod
-    def of(cls, held: Held, found: Interpreted, host: Host) -> Measure:
+    def of(cls, held: Held, found: Interpreted, distance: str, host: Host) -> Measure:
         """Encode the rows of ``held`` with the model's preprocessing."""
         encode = found.preprocessor.encode
         index = encode(held.index.contents) if held.index is not None else None
-        return cls(held, encode(held.queries.contents), index, host)
+        return cls(held, encode(held.queries.contents), index, distance, host)
 
     def __call__(
         self, backend: Backend, state: Any
@@ -41,7 +44,8 @@ class Measure:
         """Metrics by name, and the vectors (queries, index) that gave them."""
         queries = embed_all(backend, state, self.queries)
         index = None if self.index is None else embed_all(backend, state, self.index)
-        return _evaluate(self.held, queries, index, None, self.host), (queries, index)
+        found = _evaluate(self.held, queries, index, None, self.distance, self.host)
+        return found, (queries, index)
 
     def metrics(self, backend: Backend, state: Any) -> dict[str, float]:
         """Metrics by name."""
@@ -53,7 +57,13 @@ class Measure:
         after: tuple[np.ndarray, np.ndarray | None],
     ) -> list[ExampleResult]:
         """Some queries with their neighbours before and after."""
-        return example_results(self.held.queries, self.held.index, before, after)
+        return example_results(
+            self.held.queries,
+            self.held.index,
+            before,
+            after,
+            distance=_distance(self.distance, self.host),
+        )
 
 
 def measure_model(
@@ -61,6 +71,7 @@ def measure_model(
     queries: LabeledDataset,
     index: LabeledDataset | None,
     metrics: Sequence[str] | None,
+    distance: str,
     batch_size: int,
     host: Host,
 ) -> dict[str, float]:
@@ -69,7 +80,7 @@ def measure_model(
     against = None
     if index is not None:
         against = embedder.encode(list(index.contents), batch_size=batch_size)
-    return _evaluate(Held("", queries, index), vectors, against, metrics, host)
+    return _evaluate(Held("", queries, index), vectors, against, metrics, distance, host)
 
 
 def _evaluate(
@@ -77,6 +88,7 @@ def _evaluate(
     queries: np.ndarray,
     index: np.ndarray | None,
     metrics: Sequence[str] | None,
+    distance: str,
     host: Host,
 ) -> dict[str, float]:
     chosen: dict[str, Any] = {} if metrics is None else {"metrics": tuple(metrics)}
@@ -85,9 +97,23 @@ def _evaluate(
         _names(held.queries),
         index,
         None if held.index is None else _names(held.index),
-        records={name: p.record for name, p in host.records("metrics").items()},
+        distance=_distance(distance, host),
+        host=host,
         **chosen,
     )
+
+
+def _distance(name: str, host: Host) -> str | Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A distance that evaluation knows, or a plugin's run on numpy arrays."""
+    record = host.get("distances", name)
+    if name in NAMES:
+        return name
+    xp = get_backend(REFERENCE_BACKEND, host).xp
+
+    def distance(queries: np.ndarray, index: np.ndarray) -> np.ndarray:
+        return np.asarray(record.function(xp, queries, index))
+
+    return distance
 
 
 def _names(data: LabeledDataset) -> np.ndarray:

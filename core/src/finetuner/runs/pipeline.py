@@ -89,7 +89,8 @@ class _Job:
             precision=spec.precision,
             parameters=training.objective.parameters,
         )
-        report = Measure.of(data.report, found, self.host)
+        distance = training.spec.distance or "cosine"
+        report = Measure.of(data.report, found, distance, self.host)
         before, vectors_before = report(found.backend, state)
         log("before: " + _words(before))
         outcome = self._train(training, found.backend, state, data, report, found)
@@ -118,7 +119,7 @@ class _Job:
         chosen_by = data.validation
         measure = report
         if chosen_by is not None and chosen_by is not data.report:
-            measure = Measure.of(chosen_by, found, self.host)
+            measure = Measure.of(chosen_by, found, report.distance, self.host)
         return Trainer(
             backend,
             state,
