@@ -12,7 +12,7 @@ from finetuner.arrays import Array, ArrayNamespace
 from finetuner.learning.rows import by_rows
 
 _TINY = 1e-24
-"""Squares below this count as this: a distance of 1e-12, without a gradient."""
+"""Squares below this count as this, so that the root has a finite slope."""
 
 
 def squared_euclidean(xp: ArrayNamespace, a: Array, b: Array, /) -> Array:
@@ -25,7 +25,11 @@ def squared_euclidean(xp: ArrayNamespace, a: Array, b: Array, /) -> Array:
 
 
 def euclidean(xp: ArrayNamespace, a: Array, b: Array, /) -> Array:
-    """Length of the difference; of identical vectors 0 (1e-12), with zero gradient."""
+    """Length of the difference, to 1e-5 however close the vectors.
+
+    Identical vectors come out at most 1e-7 of their length apart and pull at each
+    other with a gradient no larger than rounding.
+    """
     return xp.sqrt(xp.maximum(_squares(xp, xp.upcast(a), xp.upcast(b)), _TINY))
 
 

@@ -40,7 +40,8 @@ def batch_all(
 
     def block(d: Array, own: Array, itself: Array) -> Array:
         positive, negative = pairs_of(xp, own, reference_labels, itself)
-        order = xp.argsort(sort_keys(xp, d, ~negative, margin), axis=1)
+        # Positives first among ties: a loss of exactly zero is not active.
+        order = xp.argsort(sort_keys(xp, d, ~negative, margin, first=True), axis=1)
         signs = xp.astype(positive, "float32") - xp.astype(negative, "float32")
         signs = xp.take_along_axis(signs, order, axis=1)
         positives, negatives = xp.maximum(signs, 0.0), xp.maximum(-signs, 0.0)

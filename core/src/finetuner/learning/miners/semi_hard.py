@@ -27,7 +27,8 @@ def semi_hard(
 
     def block(d: Array, own: Array, itself: Array) -> tuple[Array, Array]:
         positive, negative = pairs_of(xp, own, reference_labels, itself)
-        order = xp.argsort(sort_keys(xp, d, ~negative, 0.0), axis=1)
+        # Positives last among ties: a negative exactly as far away is not further.
+        order = xp.argsort(sort_keys(xp, d, ~negative, 0.0, first=False), axis=1)
         negatives = xp.take_along_axis(xp.astype(negative, "int64"), order, axis=1)
         nearer = xp.take_along_axis(
             xp.cumsum(negatives, axis=1), xp.invert_permutation(order), axis=1
