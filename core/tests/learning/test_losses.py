@@ -99,9 +99,7 @@ def test_sup_con_by_hand(xp: Any, pair_batch: Callable[..., Any]) -> None:
 def test_contrastive_by_hand(xp: Any, pair_batch: Callable[..., Any]) -> None:
     # Positives 0.2 and 0.6 (twice each) beyond 0.25: 0.35. Negatives 0.3, 0.5, 0.8, 0.9
     # within 0.85: 0.55, 0.35, 0.05.
-    loss, scalars = contrastive(
-        xp, pair_batch(DISTANCES, LABELS), pos_margin=0.25, neg_margin=0.85
-    )
+    loss, scalars = contrastive(xp, pair_batch(DISTANCES, LABELS), pos_margin=0.25, neg_margin=0.85)
     assert loss == pytest.approx(0.35 + (0.55 + 0.35 + 0.05) / 3, abs=1e-6)
     assert scalars["active"] == pytest.approx((2 + 6) / 12)
 

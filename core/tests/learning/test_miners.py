@@ -97,7 +97,9 @@ def test_batch_all_counts_the_active_triplets(margin: float, triplets: Callable[
     labels = rng.integers(0, 5, 24)
     distances = rng.random((24, 24)).astype(np.float32)
     expected = brute_force_weights(distances, triplets(labels), margin)
-    np.testing.assert_array_equal(mine(batch_all, distances, labels, margin=margin).weights, expected)
+    np.testing.assert_array_equal(
+        mine(batch_all, distances, labels, margin=margin).weights, expected
+    )
 
 
 @given(batches(), st.sampled_from([0.0, 0.125, 0.5]))
@@ -112,7 +114,9 @@ def test_a_triplet_whose_loss_is_exactly_zero_is_not_active(batch: Any, margin: 
         ):
             expected[a, p] += 1
             expected[a, n] -= 1
-    np.testing.assert_array_equal(mine(batch_all, distances, labels, margin=margin).weights, expected)
+    np.testing.assert_array_equal(
+        mine(batch_all, distances, labels, margin=margin).weights, expected
+    )
 
 
 @given(batches())

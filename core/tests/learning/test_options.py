@@ -8,7 +8,9 @@ from finetuner.errors import UnknownNameError, UsageError
 from finetuner.learning import check_options
 
 
-def function(xp: Any, pairs: Any, *, margin: float = 0.2, steps: int = 3, soft: bool = False) -> None:
+def function(
+    xp: Any, pairs: Any, *, margin: float = 0.2, steps: int = 3, soft: bool = False
+) -> None:
     pass
 
 
