@@ -17,7 +17,7 @@ from rich.console import Console
 
 from finetuner.contracts import Backend, Batch, Objective
 from finetuner.contracts.backend import State
-from finetuner.errors import PluginError, TrainingError, UnknownNameError, UsageError
+from finetuner.errors import ModelError, PluginError, TrainingError, UnknownNameError, UsageError
 from finetuner.training.callbacks import (
     EpochEnd,
     EpochRecord,
@@ -268,7 +268,15 @@ class _Session:
         if trainer.evaluate is None:
             self.now = replace(now, history=(*now.history, record))
             return record
-        found = trainer.evaluate(trainer.backend, self.state)
+        try:
+            found = trainer.evaluate(trainer.backend, self.state)
+        except ModelError as error:
+            if not record.epoch:
+                raise
+            raise TrainingError(
+                f"training broke the model by the end of epoch {record.epoch}, step {record.step} "
+                f"of {self.total}: {error}. {self._remedy()}"
+            ) from error
         metrics = {name: float(value) for name, value in found.items()}
         for name in (trainer.monitor, *_needed(trainer.callbacks)):
             if name is not None and name not in metrics:
@@ -327,8 +335,13 @@ class _Session:
         now = self.now
         return TrainingError(
             f"the loss of epoch {now.epoch + 1}, step {now.step + 1} of {self.total} is {loss} at "
-            f"learning rate {scalars['learning_rate']:.3g}: try a lower learning rate, a smaller "
-            f"clip_norm or precision='float32'. The last good checkpoint is {self.latest}"
+            f"learning rate {scalars['learning_rate']:.3g}. {self._remedy()}"
+        )
+
+    def _remedy(self) -> str:
+        return (
+            "Try a lower learning rate, a smaller clip_norm or precision='float32'. "
+            f"The last good checkpoint is {self.latest}"
         )
 
 
