@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from finetuner.contracts import BackboneRecord, LoadedModel
 from finetuner.errors import ModelError, UnknownNameError, UsageError
-
-DATA_OPTIONS = frozenset({"input_shape"})
-"""Model options that are for those who feed the model: no loader looks at them."""
 
 PICKLES = frozenset({".pt", ".pth", ".bin", ".ckpt", ".pkl"})
 
@@ -66,14 +63,6 @@ def load_directory(path: Path, options: Mapping[str, Any]) -> LoadedModel:
         f"{path} holds neither modules.json (sentence-transformers) nor config.json (Hugging "
         f"Face), but {found}: give the directory that save_pretrained wrote"
     )
-
-
-def check_options(options: Mapping[str, Any], known: Iterable[str], what: str) -> None:
-    """Refuse options that a loader does not have. ``what`` says whose options they are."""
-    allowed = {*known}
-    for name in options:
-        if name not in allowed and name not in DATA_OPTIONS:
-            raise UnknownNameError(f"option of {what}", name, allowed)
 
 
 def _no_loader_for_file(path: Path) -> ModelError:

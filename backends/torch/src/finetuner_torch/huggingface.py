@@ -13,8 +13,8 @@ from torch import nn
 
 from finetuner.contracts import LoadedModel
 from finetuner.errors import MissingDependencyError, ModelError
-from finetuner_torch.backbones import check_options
 from finetuner_torch.images import from_preprocessor_config
+from finetuner_torch.options import check_options
 from finetuner_torch.texts import TOKENIZER, text_inputs, text_preprocessing, tokenizer_file
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")

@@ -9,8 +9,8 @@ from typing import Any
 
 from finetuner.contracts import LoadedModel, Preprocessing
 from finetuner.errors import MissingDependencyError, ModelError, UnknownNameError
-from finetuner_torch.backbones import check_options
 from finetuner_torch.images import image_preprocessing
+from finetuner_torch.options import check_options
 from finetuner_torch.timm import load_weights
 
 PREFIX = "torchvision/"
