@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from finetuner.cli.extensions import add_plugin_commands
 from finetuner.errors import FinetunerError
 
 app = typer.Typer(
@@ -292,6 +293,7 @@ def plugins(as_json: Json = False) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: a user's error is one message and exit status 1, never a traceback."""
     try:
+        add_plugin_commands(app)
         app(args=None if arguments is None else list(arguments), standalone_mode=True)
     except FinetunerError as error:
         typer.echo(f"error: {error}", err=True)
