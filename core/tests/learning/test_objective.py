@@ -64,7 +64,7 @@ def test_the_losses_margin_flows_to_the_miner(xp: Any) -> None:
 
 def test_two_margins_for_pair_weights_are_refused() -> None:
     options = {"loss_options": {"margin": 0.7}, "miner_options": {"margin": 0.3}}
-    with pytest.raises(UsageError, match="margin=0.3 and loss TripletMarginLoss margin=0.7"):
+    with pytest.raises(UsageError, match=r"margin=0\.3 and loss TripletMarginLoss margin=0\.7"):
         objective("TripletMarginLoss", "all", **options)
 
 
@@ -185,7 +185,7 @@ def test_unknown_options_offer_near_names() -> None:
         objective("SupConLoss", loss_options={"temprature": 0.1})
     with pytest.raises(UnknownNameError, match=r"option of miner all 'margins'.*'margin'"):
         objective("TripletMarginLoss", "all", miner_options={"margins": 0.1})
-    with pytest.raises(UsageError, match="margin of miner 'all' is -0.1"):
+    with pytest.raises(UsageError, match=r"margin of miner 'all' is -0\.1"):
         objective("TripletMarginLoss", "all", miner_options={"margin": -0.1})
 
 

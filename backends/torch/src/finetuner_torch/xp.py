@@ -104,7 +104,11 @@ def logical_not(x: Tensor, /) -> Tensor:
 
 
 def logsumexp(x: Tensor, /, *, axis: int, keepdims: bool = False) -> Tensor:
-    return torch.logsumexp(x, dim=axis, keepdim=keepdims)
+    nothing = (x == -torch.inf).all(dim=axis, keepdim=True)
+    # torch's own gradient of a row of minus infinities is NaN.
+    total = torch.logsumexp(torch.where(nothing, 0.0, x), dim=axis, keepdim=True)
+    total = torch.where(nothing, -torch.inf, total)
+    return total if keepdims else total.squeeze(axis)
 
 
 def matmul(a: Tensor, b: Tensor, /) -> Tensor:
