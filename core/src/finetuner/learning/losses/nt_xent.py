@@ -15,7 +15,7 @@ _NOTHING = -1e30
 
 
 def nt_xent(
-    xp: ArrayNamespace, pairs: PairBatch, /, *, temperature: float = 0.05
+    xp: ArrayNamespace, pairs: PairBatch, /, *, temperature: float = 0.1
 ) -> tuple[Array, Scalars]:
     """Each positive pair against all negatives of its anchor; the mean over positive pairs.
 

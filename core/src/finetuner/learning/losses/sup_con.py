@@ -12,7 +12,7 @@ from finetuner.learning.options import check_positive
 
 
 def sup_con(
-    xp: ArrayNamespace, pairs: PairBatch, /, *, temperature: float = 0.05
+    xp: ArrayNamespace, pairs: PairBatch, /, *, temperature: float = 0.1
 ) -> tuple[Array, Scalars]:
     """Each anchor's mean log-likelihood of its positives among all others, negated.
 
