@@ -174,6 +174,11 @@ def test_inputs_that_do_not_fit_are_an_error_with_both_causes() -> None:
         trace(nn.Linear(7, 2), VECTORS)
 
 
+def test_a_lazy_layer_is_refused_by_name() -> None:
+    with pytest.raises(ModelError, match=r"without a shape yet \(0\.weight, 0\.bias\)"):
+        trace(nn.Sequential(nn.LazyLinear(3)), VECTORS)
+
+
 def test_facts_name_class_library_version_and_json_configuration() -> None:
     model = nn.Linear(8, 2)
     model.config = {"depth": 3, "sizes": (1, 2), "labels": {0: "a"}, "dtype": torch.float32}

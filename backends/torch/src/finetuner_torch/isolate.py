@@ -91,8 +91,7 @@ class Snapshot:
     def _visit_function(self, function: FunctionType | MethodType, depth: int) -> None:
         if isinstance(function, MethodType):
             self._visit(function.__self__, depth + 1)
-            function = function.__func__
-        if not isinstance(function, FunctionType):
+            self._visit(function.__func__, depth)
             return
         for cell in function.__closure__ or ():
             try:

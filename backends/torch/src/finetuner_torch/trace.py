@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from finetuner.contracts.backend import Inputs
 from finetuner.contracts.graph import ModelGraph
@@ -38,12 +39,22 @@ def trace(model: nn.Module, sample: Inputs) -> ModelGraph:
         ModelError: the model cannot take these inputs, fails on them, or gives no tensor.
     """
     model = unwrap(model)
+    _refuse_lazy(model)
     mapping = input_map(model, sample)
     tensors = to_tensors(model, sample)
     layers = layers_of(model)
     facts = facts_of(model)
     recording, inputs, outputs = _record(model, mapping, tensors)
     return assemble(recording, layers, inputs, outputs, facts)
+
+
+def _refuse_lazy(model: nn.Module) -> None:
+    lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        raise ModelError(
+            f"{type(model).__name__} has parameters without a shape yet ({', '.join(lazy[:3])}"
+            f"{', …' if len(lazy) > 3 else ''}): call it once on a batch, then hand it over"
+        )
 
 
 def _record(model: nn.Module, mapping: InputMap, tensors: Mapping[str, torch.Tensor]) -> Recorded:
