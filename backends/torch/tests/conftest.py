@@ -23,6 +23,15 @@ from finetuner.contracts import (
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need a CUDA device are skipped, with the reason, where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
 class TinyCNN(nn.Module):
     """Two convolutions with batch normalisation and dropout; width 6, head of 3 classes."""
 

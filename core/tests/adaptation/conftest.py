@@ -154,7 +154,7 @@ def _positional(xp, features, mask, parameters):  # type: ignore[no-untyped-def]
     return features
 
 
-def _with_power(xp, features, mask, parameters, eps=1e-6):  # type: ignore[no-untyped-def]
+def _with_power(xp, features, mask, parameters, *, eps=1e-6):  # type: ignore[no-untyped-def]
     return features
 
 

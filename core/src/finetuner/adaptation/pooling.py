@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 
 from finetuner.adaptation.exits import Exit
@@ -11,12 +10,10 @@ from finetuner.adaptation.flow import Flow
 from finetuner.contracts.plan import FeatureMap, PlanOptions, PoolingChoice, Reason
 from finetuner.contracts.records import PoolingRecord
 from finetuner.errors import ModelError, UnknownNameError, UsageError
+from finetuner.learning.options import check_options
 
 DEFAULT = "mean"
 """Without better evidence every position counts alike."""
-
-_GIVEN = 4
-"""A pooling's arguments before its options: xp, features, mask, parameters."""
 
 
 def choose_pooling(
@@ -81,13 +78,7 @@ def _check_fit(record: PoolingRecord, features: FeatureMap, options: PlanOptions
             f"pooling {record.name!r} is for maps of rank {_either(record.ranks)}; the feature "
             f"map at {_place(features)} has rank {features.rank}"
         )
-    parameters = list(inspect.signature(record.function).parameters.values())
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
-    known = [p.name for p in parameters[_GIVEN:]]
-    for name in options.pooling_options:
-        if name not in known:
-            raise UnknownNameError(f"option of pooling {record.name!r},", name, known)
+    check_options("pooling", record.name, record.function, options.pooling_options, record.check)
 
 
 def _either(ranks: tuple[int, ...]) -> str:

@@ -191,6 +191,7 @@ def assemble(spec: RunSpec, found: Interpreted, train: LabeledDataset, host: Hos
         miner_options=spec.miner_options,
         classes=len(train.label_names),
         width=found.plan.embedding_width,
+        miners=[p.record for p in host.records("miners").values()],
     )
     sampler = host.get("samplers", spec.sampler).build(
         train.labels, spec.batch_size, spec.num_items_per_class, spec.seed
