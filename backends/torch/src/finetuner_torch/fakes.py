@@ -20,8 +20,6 @@ def fake_copy(model: nn.Module) -> tuple[nn.Module, FakeTensorMode]:
         return copy.deepcopy(model), mode
 
 
-def fake_inputs(
-    mode: FakeTensorMode, tensors: dict[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
+def fake_inputs(mode: FakeTensorMode, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The same inputs without data."""
     return {name: mode.from_tensor(t, static_shapes=True) for name, t in tensors.items()}
