@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PRODUCTION := .venv-production
-QUERY ?= how do I stop a machine that is running
+QUERY ?= send a text message to a phone
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= true
 
