@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +12,7 @@ import pytest
 from finetuner.contracts import ReaderRecord, Rows
 from finetuner.data import LabeledDataset, load_dataset
 from finetuner.errors import DataError, UnknownNameError, UsageError
+from finetuner.plugins import Host, hookimpl
 
 Load = Callable[..., LabeledDataset]
 
@@ -205,16 +206,18 @@ def test_an_option_that_does_not_apply_is_an_error(load: Load, data: object) -> 
         load(data, options={"delimiter": ";"}, require_labels=False)
 
 
-def fake_host(*records: ReaderRecord) -> SimpleNamespace:
-    provided = {record.name: SimpleNamespace(record=record) for record in records}
-    return SimpleNamespace(records=lambda kind: provided)
+def host_of(*records: ReaderRecord) -> Host:
+    def finetuner_readers() -> Iterator[ReaderRecord]:
+        yield from records
+
+    return Host.discover([], extra=[SimpleNamespace(finetuner_readers=hookimpl(finetuner_readers))])
 
 
 def test_a_reader_is_chosen_by_name_where_two_recognise_the_data() -> None:
     def reader(name: str) -> ReaderRecord:
         return ReaderRecord(name, lambda data: True, lambda data, _: Rows([name], None, "text"))
 
-    host = fake_host(reader("one"), reader("two"))
+    host = host_of(reader("one"), reader("two"))
     with pytest.raises(UsageError, match=r"'one' and 'two' both recognise.*reader=NAME"):
         load_dataset(object(), host, require_labels=False)
     chosen = load_dataset(object(), host, options={"reader": "two"}, require_labels=False)
@@ -224,6 +227,6 @@ def test_a_reader_is_chosen_by_name_where_two_recognise_the_data() -> None:
 
 
 def test_a_reader_that_loses_count_is_found_out() -> None:
-    host = fake_host(ReaderRecord("bad", lambda _: True, lambda *_: Rows(["a", "b"], [1], "text")))
+    host = host_of(ReaderRecord("bad", lambda _: True, lambda *_: Rows(["a", "b"], [1], "text")))
     with pytest.raises(DataError, match="2 contents, but 1 labels"):
         load_dataset(object(), host)

@@ -32,6 +32,7 @@ def test_a_record_is_found_by_kind_and_name_with_its_provider(install, loss_plug
     host = Host.discover(install(loss_plugin("AcmeLoss")))
     assert host.get("losses", "AcmeLoss").consumes == ("pairs",)
     provided = host.records("losses")["AcmeLoss"]
+    assert host.by_name("losses") == {"AcmeLoss": provided.record}
     assert (provided.plugin, provided.distribution) == ("acme", "acme-losses")
     assert (provided.origin.version, provided.origin.hook) == ("1.2", "finetuner_losses")
 

@@ -1,6 +1,13 @@
 """Bundles, their digests, and the stores that keep them."""
 
-from finetuner.artifacts.address import DEFAULT_TAG, Address, OpenStore, open_store, parse_address
+from finetuner.artifacts.address import (
+    DEFAULT_TAG,
+    Address,
+    OpenStore,
+    open_store,
+    parse_address,
+    store_opener,
+)
 from finetuner.artifacts.bundle import read_manifest, verify_bundle, write_manifest
 from finetuner.artifacts.card import model_card
 from finetuner.artifacts.local_store import LocalStore
@@ -30,6 +37,7 @@ __all__ = [
     "push",
     "read_manifest",
     "resolve_ref",
+    "store_opener",
     "verify_bundle",
     "write_manifest",
     "write_ref",

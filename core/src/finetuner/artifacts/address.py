@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from finetuner.artifacts.keys import check_name
@@ -71,3 +72,8 @@ def open_store(url: str, host: Host) -> Store:
     with host.guard(provided):
         store: Store = provided.record.open(url)
     return store
+
+
+def store_opener(host: Host) -> OpenStore:
+    """:func:`open_store` with the plugins of ``host``, as :func:`pull` takes it."""
+    return partial(open_store, host=host)

@@ -45,10 +45,11 @@ from finetuner.contracts.records import (
     StoreRecord,
     TransformRecord,
 )
-from finetuner.contracts.runs import Executor, RunSpec, RunState
+from finetuner.contracts.runs import IN_PROCESS, Executor, RunSpec, RunState
 from finetuner.contracts.store import ObjectInfo, Store
 
 __all__ = [
+    "IN_PROCESS",
     "SCHEMA_VERSION",
     "AdaptationPlan",
     "AdapterRecord",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
 from finetuner.contracts.plan import PlanOptions
+
+IN_PROCESS = "in-process"
+"""What a spec says in place of a reference where only a live object was given."""
 
 
 class RunState(StrEnum):
@@ -23,7 +25,7 @@ class RunState(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether a run in this state can still change."""
+        """Whether a run in this state is over."""
         return self in (RunState.FINISHED, RunState.FAILED, RunState.CANCELLED)
 
 
@@ -31,8 +33,8 @@ class RunState(StrEnum):
 class RunSpec:
     """Everything that decides a run's outcome.
 
-    ``model``, ``train_data`` and ``eval_data`` are references, or
-    ``"in-process"`` where only a live object was given. ``None`` for a learning
+    ``model``, ``train_data`` and ``eval_data`` are references, or ``IN_PROCESS``
+    where only a live object was given. ``None`` for a learning
     choice means the default, which is resolved before training and recorded.
     """
 
@@ -85,6 +87,3 @@ class Executor(Protocol):
     def submit(self, spec: RunSpec, directory: Path, live: dict[str, Any]) -> None: ...
 
     def cancel(self, directory: Path) -> None: ...
-
-
-Login = Callable[..., None]

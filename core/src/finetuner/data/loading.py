@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,13 +63,13 @@ def load_dataset(
 
 def read_rows(data: object, host: Host, options: Mapping[str, Any]) -> Rows:
     """The raw rows of ``data``, by the one reader that recognises it."""
-    records = {name: provided.record for name, provided in host.records("readers").items()}
+    records: dict[str, ReaderRecord] = host.by_name("readers")
     options = dict(options)
     asked = options.pop("reader", None)
     if asked is not None:
         if asked not in records:
             raise UnknownNameError("reader", str(asked), records)
-        return cast("ReaderRecord", records[asked]).read(data, options)
+        return records[asked].read(data, options)
     return _recognise(data, records).read(data, options)
 
 

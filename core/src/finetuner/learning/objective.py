@@ -168,7 +168,7 @@ def resolve_objective(
         miner_options=miner_options,
         classes=classes,
         width=width,
-        miners=[provided.record for provided in host.records("miners").values()],
+        miners=host.by_name("miners").values(),
     )
 
 

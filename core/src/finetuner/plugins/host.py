@@ -128,6 +128,10 @@ class Host:
                 logger.warning("left out: %s: %s", problem.origin, problem.text)
         return dict(found.records)
 
+    def by_name(self, kind: str) -> dict[str, Any]:
+        """As :meth:`records`, the bare records without their providers."""
+        return {name: provided.record for name, provided in self.records(kind).items()}
+
     def unknown(self, kind: str, name: str, known: Iterable[str] | None = None) -> UnknownNameError:
         """The error for a name that nothing of ``kind`` matches, to be raised by the caller.
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from finetuner.artifacts import open_store, push
-from finetuner.contracts import Backend, RunSpec, RunState
+from finetuner.contracts import IN_PROCESS, Backend, RunSpec, RunState
 from finetuner.errors import FinetunerError, RunError
 from finetuner.export import export_bundle
 from finetuner.plugins.host import Host
@@ -25,7 +25,6 @@ from finetuner.runs.defaults import CHUNKS
 from finetuner.runs.directory import Result, RunDirectory
 from finetuner.runs.measure import Measure
 from finetuner.runs.prepare import (
-    IN_PROCESS,
     Interpreted,
     RunData,
     Training,
@@ -180,7 +179,7 @@ class _Job:
                 name=spec.name,
                 directory=bundle,
                 samples=list(data.train.contents[:4]),
-                transforms={n: p.record for n, p in self.host.records("transforms").items()},
+                transforms=self.host.by_name("transforms"),
                 versions=versions(found.backend.framework),
                 onnx=spec.to_onnx,
             )

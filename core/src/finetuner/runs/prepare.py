@@ -11,6 +11,7 @@ import numpy as np
 
 from finetuner.adaptation import make_plan
 from finetuner.contracts import (
+    IN_PROCESS,
     AdaptationPlan,
     Backend,
     Inputs,
@@ -31,13 +32,11 @@ from finetuner.data import (
     preprocessing_files,
 )
 from finetuner.errors import DataError, UsageError
-from finetuner.learning import make_objective
+from finetuner.learning import resolve_objective
 from finetuner.plugins.host import Host
 from finetuner.runs.defaults import BATCH_SIZE, LOSS, VAL_SPLIT, optimizer_spec
 from finetuner.runs.resolve import load_model
-
-IN_PROCESS = "in-process"
-"""What a spec says of a live object that has no reference."""
+from finetuner.training import total_steps
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,7 @@ def interpret(model: object, spec: RunSpec, data: LabeledDataset, host: Host) ->
         raise UsageError(
             f"the model takes {preprocessing.modality}, but the data is {data.modality}"
         )
-    transforms = {name: p.record for name, p in host.records("transforms").items()}
-    preprocessor = Preprocessor(preprocessing, loaded.files, transforms)
+    preprocessor = Preprocessor(preprocessing, loaded.files, host.by_name("transforms"))
     sample = preprocessor.batch(list(data.contents[:2]) * (2 if len(data) < 2 else 1))
     plan = _plan(backend, loaded, sample, spec.plan, host)
     return Interpreted(backend, loaded, preprocessing, preprocessor, plan)
@@ -171,35 +169,29 @@ def inspect_model(
 
 def assemble(spec: RunSpec, found: Interpreted, train: LabeledDataset, host: Host) -> Training:
     """Resolve every learning choice, tokenise once, and lay out the batches."""
-    loss = host.get("losses", spec.loss or LOSS)
-    miner = spec.miner or loss.miner
-    distance = spec.distance or loss.distance or "cosine"
-    spec = replace(
-        spec,
-        backend=found.backend.name,
-        loss=loss.name,
-        miner=miner,
-        distance=distance,
-        batch_size=BATCH_SIZE if spec.batch_size is None else spec.batch_size,
-    )
     assert train.labels is not None
-    objective = make_objective(
-        loss,
-        host.get("distances", distance),
-        host.get("miners", miner) if miner else None,
+    objective = resolve_objective(
+        host,
+        spec.loss or LOSS,
+        distance=spec.distance,
+        miner=spec.miner,
         loss_options=spec.loss_options,
         miner_options=spec.miner_options,
         classes=len(train.label_names),
         width=found.plan.embedding_width,
-        miners=[p.record for p in host.records("miners").values()],
+    )
+    spec = replace(
+        spec,
+        backend=found.backend.name,
+        loss=objective.loss.name,
+        miner=None if objective.miner is None else objective.miner.name,
+        distance=objective.distance.name,
+        batch_size=BATCH_SIZE if spec.batch_size is None else spec.batch_size,
     )
     sampler = host.get("samplers", spec.sampler).build(
         train.labels, spec.batch_size, spec.num_items_per_class, spec.seed
     )
-    if spec.epochs < 1:
-        raise UsageError(f"epochs is {spec.epochs}: give at least 1")
-    steps = sum(sampler.steps(epoch) for epoch in range(spec.epochs))
-    optimizer = optimizer_spec(spec, steps)
+    optimizer = optimizer_spec(spec, total_steps(sampler, spec.epochs))
     spec = replace(spec, learning_rate=optimizer.learning_rate)
     encoded = found.preprocessor.encode(
         train.contents,
@@ -216,9 +208,9 @@ def _plan(
     return make_plan(
         backend.trace(loaded.model, sample),
         _with_defaults(options, loaded.defaults),
-        adapters=[p.record for p in host.records("adapters").values()],
-        poolings={name: p.record for name, p in host.records("poolings").items()},
-        freezing={name: p.record for name, p in host.records("freezing").items()},
+        adapters=list(host.by_name("adapters").values()),
+        poolings=host.by_name("poolings"),
+        freezing=host.by_name("freezing"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,12 +107,11 @@ class Run:
 
     def save_artifact(self, directory: str | Path = "artifacts") -> Path:
         """Write the artifact's files to ``directory/NAME``; returns that directory."""
-        from finetuner.artifacts import open_store, pull
+        from finetuner.artifacts import pull, store_opener
         from finetuner.plugins.host import default_host
 
-        host = default_host()
         target = Path(directory) / self.name
-        return pull(self.artifact_id, target, lambda url: open_store(url, host))
+        return pull(self.artifact_id, target, store_opener(default_host()))
 
     def delete(self) -> None:
         """Remove the run's files. Its artifact stays in the store."""
@@ -121,13 +121,15 @@ class Run:
         return f"Run({self.name!r}, {self.status().value})"
 
 
-def get_run(name: str, *, home: str | Path | None = None) -> Run:
+def get_run(name: str, *, home: str | os.PathLike[str] | None = None) -> Run:
     """The run ``name``; ``UnknownNameError`` with the near names where there is none."""
     root = home_directory(home)
     return Run(RunDirectory.open(root, name), root)
 
 
-def list_runs(*, experiment_name: str | None = None, home: str | Path | None = None) -> list[Run]:
+def list_runs(
+    *, experiment_name: str | None = None, home: str | os.PathLike[str] | None = None
+) -> list[Run]:
     """All runs, oldest first, or those of one experiment."""
     root = home_directory(home)
     runs = [Run(RunDirectory.open(root, name), root) for name in list_names(root)]
@@ -137,6 +139,6 @@ def list_runs(*, experiment_name: str | None = None, home: str | Path | None = N
     return [run for run in runs if run.config.experiment_name == experiment_name]
 
 
-def delete_run(name: str, *, home: str | Path | None = None) -> None:
+def delete_run(name: str, *, home: str | os.PathLike[str] | None = None) -> None:
     """Remove a run's files. Its artifact stays in the store."""
     get_run(name, home=home).delete()

@@ -107,9 +107,9 @@ def plan_with_installed(graph: ModelGraph, options: PlanOptions) -> AdaptationPl
     return make_plan(
         graph,
         options,
-        adapters=[found.record for found in host.records("adapters").values()],
-        poolings={name: found.record for name, found in host.records("poolings").items()},
-        freezing={name: found.record for name, found in host.records("freezing").items()},
+        adapters=list(host.by_name("adapters").values()),
+        poolings=host.by_name("poolings"),
+        freezing=host.by_name("freezing"),
     )
 
 
