@@ -303,3 +303,8 @@ def test_the_public_names_are_those_documented():
             assert getattr(finetuner, name) is not None
     with pytest.raises(AttributeError, match="nothing"):
         _ = finetuner.nothing
+
+
+def test_no_items_a_class_is_an_error_and_not_the_default(home):
+    with pytest.raises(UsageError, match="num_items_per_class is 0"):
+        finetuner.fit(model(), blobs(), num_items_per_class=0, **QUICK)

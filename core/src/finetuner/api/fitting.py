@@ -1,38 +1,22 @@
-"""The public functions. Two arguments suffice; everything else can be adjusted."""
+"""Fine-tuning: from a model and labelled data to a run."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from finetuner.contracts import AdaptationPlan, ExporterRecord, PlanOptions, RunSpec
-from finetuner.errors import UsageError
+from finetuner.contracts import (
+    IN_PROCESS,
+    AdaptationPlan,
+    Executor,
+    ExecutorRecord,
+    PlanOptions,
+    RunSpec,
+)
+from finetuner.errors import MissingDependencyError, UsageError
 from finetuner.runs.directory import RunDirectory, home_directory
-from finetuner.runs.run import Run, delete_run, get_run, list_runs
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from finetuner.inference import OnnxEmbedder
-
-__all__ = [
-    "delete_run",
-    "encode",
-    "evaluate",
-    "export",
-    "fit",
-    "get_model",
-    "get_run",
-    "inspect",
-    "list_runs",
-    "login",
-    "pull",
-    "push",
-    "resume_run",
-]
+from finetuner.runs.run import Run
 
 
 def fit(
@@ -151,7 +135,9 @@ def fit(
         miner_options=dict(miner_options or {}),
         distance=distance,
         sampler=sampler,
-        num_items_per_class=num_items_per_class or defaults.NUM_ITEMS_PER_CLASS,
+        num_items_per_class=(
+            defaults.NUM_ITEMS_PER_CLASS if num_items_per_class is None else num_items_per_class
+        ),
         plan=_plan_options(
             head, embedding_layer, pooling, pooling_options, freeze, output_dim, normalize
         ),
@@ -240,140 +226,12 @@ def inspect(
     return inspect_model(model, data, dict(model_options or {}), backend, options, default_host())
 
 
-def get_model(
-    source: str | os.PathLike[str],
-    *,
-    providers: Sequence[str] | None = None,
-    home: str | os.PathLike[str] | None = None,
-) -> OnnxEmbedder:
-    """An embedding model for production: needs finetuner-core and onnxruntime alone.
-
-    ``source`` is an artifact id (``STORE/NAME@sha256:…``), ``STORE/NAME[:TAG]``,
-    or a bundle's directory. Every byte is verified before it is used.
-    """
-    from finetuner.artifacts import open_store, pull_cached
-    from finetuner.inference import OnnxEmbedder
-    from finetuner.plugins.host import default_host
-
-    host = default_host()
-    path = Path(source)
-    if not (path / "manifest.json").is_file():
-        cache = home_directory(home) / "artifacts"
-        path = pull_cached(str(source), cache, lambda url: open_store(url, host))
-    transforms = {name: p.record for name, p in host.records("transforms").items()}
-    return OnnxEmbedder.from_bundle(path, providers=providers, transforms=transforms)
-
-
-def encode(
-    model: OnnxEmbedder | str | os.PathLike[str], data: Any, *, batch_size: int = 32
-) -> np.ndarray:
-    """Embeddings of ``data`` (texts, images, arrays, or any form that ``fit`` reads).
-
-    Returns float32, one row a content: N×D.
-    """
-    from finetuner.data import load_dataset
-    from finetuner.plugins.host import default_host
-
-    embedder = get_model(model) if isinstance(model, (str, os.PathLike)) else model
-    if isinstance(data, (list, tuple)) and not data:
-        return embedder.encode([], batch_size=batch_size)
-    rows = load_dataset(data, default_host(), require_labels=False)
-    return embedder.encode(list(rows.contents), batch_size=batch_size)
-
-
-def evaluate(
-    model: OnnxEmbedder | str | os.PathLike[str],
-    data: Any,
-    *,
-    index: Any = None,
-    metrics: Sequence[str] | None = None,
-    distance: str = "cosine",
-    batch_size: int = 32,
-    csv_options: Mapping[str, Any] | None = None,
-) -> dict[str, float]:
-    """Retrieval metrics of a tuned model: leave-one-out, or ``data`` against ``index``."""
-    from finetuner.data import load_dataset
-    from finetuner.plugins.host import default_host
-    from finetuner.runs.measure import measure_model
-
-    host = default_host()
-    embedder = get_model(model) if isinstance(model, (str, os.PathLike)) else model
-    options = dict(csv_options or {})
-    queries = load_dataset(data, host, options=options, trainable=False)
-    against = None if index is None else load_dataset(index, host, options=options, trainable=False)
-    return measure_model(embedder, queries, against, metrics, distance, batch_size, host)
-
-
-def push(
-    source: str | os.PathLike[str],
-    store: str,
-    *,
-    name: str | None = None,
-    tag: str = "latest",
-    home: str | os.PathLike[str] | None = None,
-) -> str:
-    """Push a bundle's directory, or a run's artifact, to ``store``; returns its artifact id."""
-    from finetuner.artifacts import open_store, read_manifest
-    from finetuner.artifacts import push as push_bundle
-    from finetuner.plugins.host import default_host
-
-    host = default_host()
-    target = open_store(store, host)
-    path = Path(source)
-    if not (path / "manifest.json").is_file():
-        path = _run_bundle(str(source), home)
-    return push_bundle(path, target, name or read_manifest(path).name, tag)
-
-
-def pull(source: str, directory: str | os.PathLike[str]) -> Path:
-    """Fetch an artifact into ``directory``; every digest is verified first."""
-    from finetuner.artifacts import open_store
-    from finetuner.artifacts import pull as pull_bundle
-    from finetuner.plugins.host import default_host
-
-    host = default_host()
-    return pull_bundle(source, Path(directory), lambda url: open_store(url, host))
-
-
-def export(
-    source: str | os.PathLike[str],
-    directory: str | os.PathLike[str],
-    *,
-    form: str = "bundle",
-    home: str | os.PathLike[str] | None = None,
-) -> Path:
-    """Write a run's artifact (or any artifact, or a bundle) to ``directory`` in another form.
-
-    ``form`` is ``"bundle"``, the files as they are, or the name of an exporter plugin.
-    """
-    from finetuner.artifacts import open_store, pull_cached
-    from finetuner.plugins.host import default_host
-
-    host = default_host()
-    exporter: ExporterRecord | None = None if form == "bundle" else host.get("exporters", form)
-    path = Path(source)
-    if not (path / "manifest.json").is_file():
-        if "/" in str(source):
-            cache = home_directory(home) / "artifacts"
-            path = pull_cached(str(source), cache, lambda url: open_store(url, host))
-        else:
-            path = _run_bundle(str(source), home)
-    if exporter is not None:
-        return exporter.export(path, Path(directory))
-    target = Path(directory)
-    if target.exists():
-        raise UsageError(f"{target} exists: give a directory that does not")
-    shutil.copytree(path, target)
-    return target
-
-
 def login(host: str | None = None, *, executor: str | None = None, **options: Any) -> None:
     """Log in where runs are carried out for you, by the executor plugin that has a login."""
-    from finetuner.errors import MissingDependencyError
     from finetuner.plugins.host import default_host
 
-    records = {n: p.record for n, p in default_host().records("executors").items()}
-    able = {n: r for n, r in records.items() if r.login is not None}
+    records: dict[str, ExecutorRecord] = default_host().by_name("executors")
+    able = {name: record.login for name, record in records.items() if record.login is not None}
     if executor is not None and executor not in able:
         raise UsageError(f"executor {executor!r} has no login; these have one: {sorted(able)}")
     if not able:
@@ -381,11 +239,7 @@ def login(host: str | None = None, *, executor: str | None = None, **options: An
             "no installed executor has a login: runs are carried out here (executor='local')"
         )
     chosen = able[executor] if executor else next(iter(able.values()))
-    assert chosen.login is not None
-    chosen.login(host, **options)
-
-
-IN_PROCESS = "in-process"
+    chosen(host, **options)
 
 
 def _reference(key: str, value: Any, live: dict[str, Any]) -> str:
@@ -420,17 +274,8 @@ def _plan_options(
     )
 
 
-def _executor(name: str) -> Any:
+def _executor(name: str) -> Executor:
     from finetuner.plugins.host import default_host
 
-    return default_host().get("executors", name).load()
-
-
-def _run_bundle(name: str, home: str | os.PathLike[str] | None) -> Path:
-    from finetuner.artifacts import open_store, pull_cached
-    from finetuner.plugins.host import default_host
-
-    host = default_host()
-    root = home_directory(home)
-    run = Run(RunDirectory.open(root, name), root)
-    return pull_cached(run.artifact_id, root / "artifacts", lambda url: open_store(url, host))
+    record: ExecutorRecord = default_host().get("executors", name)
+    return record.load()

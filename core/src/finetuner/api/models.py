@@ -1,0 +1,152 @@
+"""Tuned models: loaded, applied, measured, and moved between stores."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetuner.contracts import ExporterRecord
+from finetuner.errors import UsageError
+from finetuner.runs.directory import home_directory
+from finetuner.runs.run import get_run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from finetuner.inference import OnnxEmbedder
+    from finetuner.plugins.host import Host
+
+
+def get_model(
+    source: str | os.PathLike[str],
+    *,
+    providers: Sequence[str] | None = None,
+    home: str | os.PathLike[str] | None = None,
+) -> OnnxEmbedder:
+    """An embedding model for production: needs finetuner-core and onnxruntime alone.
+
+    ``source`` is an artifact id (``STORE/NAME@sha256:…``), ``STORE/NAME[:TAG]``,
+    or a bundle's directory. Every byte is verified before it is used.
+    """
+    from finetuner.inference import OnnxEmbedder
+    from finetuner.plugins.host import default_host
+
+    host = default_host()
+    path = _bundle(source) or _pulled(str(source), home, host)
+    transforms = host.by_name("transforms")
+    return OnnxEmbedder.from_bundle(path, providers=providers, transforms=transforms)
+
+
+def encode(
+    model: OnnxEmbedder | str | os.PathLike[str], data: Any, *, batch_size: int = 32
+) -> np.ndarray:
+    """Embeddings of ``data`` (texts, images, arrays, or any form that ``fit`` reads).
+
+    Returns float32, one row a content: N×D.
+    """
+    from finetuner.data import load_dataset
+    from finetuner.plugins.host import default_host
+
+    embedder = get_model(model) if isinstance(model, (str, os.PathLike)) else model
+    if isinstance(data, (list, tuple)) and not data:
+        return embedder.encode([], batch_size=batch_size)
+    rows = load_dataset(data, default_host(), require_labels=False)
+    return embedder.encode(list(rows.contents), batch_size=batch_size)
+
+
+def evaluate(
+    model: OnnxEmbedder | str | os.PathLike[str],
+    data: Any,
+    *,
+    index: Any = None,
+    metrics: Sequence[str] | None = None,
+    distance: str = "cosine",
+    batch_size: int = 32,
+    csv_options: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
+    """Retrieval metrics of a tuned model: leave-one-out, or ``data`` against ``index``."""
+    from finetuner.data import load_dataset
+    from finetuner.plugins.host import default_host
+    from finetuner.runs.measure import measure_model
+
+    host = default_host()
+    embedder = get_model(model) if isinstance(model, (str, os.PathLike)) else model
+    options = dict(csv_options or {})
+    queries = load_dataset(data, host, options=options, trainable=False)
+    against = None if index is None else load_dataset(index, host, options=options, trainable=False)
+    return measure_model(embedder, queries, against, metrics, distance, batch_size, host)
+
+
+def push(
+    source: str | os.PathLike[str],
+    store: str,
+    *,
+    name: str | None = None,
+    tag: str = "latest",
+    home: str | os.PathLike[str] | None = None,
+) -> str:
+    """Push a bundle's directory, or a run's artifact, to ``store``; returns its artifact id."""
+    from finetuner.artifacts import open_store, read_manifest
+    from finetuner.artifacts import push as push_bundle
+    from finetuner.plugins.host import default_host
+
+    host = default_host()
+    target = open_store(store, host)
+    path = _bundle(source) or _pulled(get_run(str(source), home=home).artifact_id, home, host)
+    return push_bundle(path, target, name or read_manifest(path).name, tag)
+
+
+def pull(source: str, directory: str | os.PathLike[str]) -> Path:
+    """Fetch an artifact into ``directory``; every digest is verified first."""
+    from finetuner.artifacts import pull as pull_bundle
+    from finetuner.artifacts import store_opener
+    from finetuner.plugins.host import default_host
+
+    return pull_bundle(source, Path(directory), store_opener(default_host()))
+
+
+def export(
+    source: str | os.PathLike[str],
+    directory: str | os.PathLike[str],
+    *,
+    form: str = "bundle",
+    home: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Write a run's artifact (or any artifact, or a bundle) to ``directory`` in another form.
+
+    ``form`` is ``"bundle"``, the files as they are, or the name of an exporter plugin.
+    """
+    from finetuner.plugins.host import default_host
+
+    host = default_host()
+    exporter: ExporterRecord | None = None if form == "bundle" else host.get("exporters", form)
+    path = _bundle(source)
+    if path is None:
+        named = str(source)
+        address = named if "/" in named else get_run(named, home=home).artifact_id
+        path = _pulled(address, home, host)
+    if exporter is not None:
+        return exporter.export(path, Path(directory))
+    target = Path(directory)
+    if target.exists():
+        raise UsageError(f"{target} exists: give a directory that does not")
+    shutil.copytree(path, target)
+    return target
+
+
+def _bundle(source: str | os.PathLike[str]) -> Path | None:
+    """``source`` where it is a bundle's directory."""
+    from finetuner.artifacts import MANIFEST
+
+    path = Path(source)
+    return path if (path / MANIFEST).is_file() else None
+
+
+def _pulled(address: str, home: str | os.PathLike[str] | None, host: Host) -> Path:
+    """The bundle at an artifact's address, kept under ``home``."""
+    from finetuner.artifacts import pull_cached, store_opener
+
+    return pull_cached(address, home_directory(home) / "artifacts", store_opener(host))
