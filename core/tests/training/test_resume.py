@@ -140,11 +140,25 @@ def test_a_half_written_checkpoint_is_passed_over(problem, tmp_path):
             if state.moments.step == 6:
                 raise OSError("no space left on device")
 
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(TrainingError, match=r"no space.*last-00000003-0001 is kept.*resume"):
         problem.trainer(backend=Fills()).fit()
-    assert (problem.directory / "last-00000003-0001").is_dir()
+    assert [path.name for path in problem.directory.iterdir() if path.is_dir()] == [
+        "last-00000003-0001"
+    ]
     resumed = problem.trainer(resume=True).fit()
     whole = problem.trainer(directory=tmp_path / "whole").fit()
+    np.testing.assert_array_equal(weights(resumed.state), weights(whole.state))
+
+
+def test_a_checkpoint_that_was_not_renamed_into_place_is_passed_over(problem, tmp_path):
+    """A kill while ``progress.json`` is written leaves an empty one beside."""
+    whole = problem.trainer(directory=tmp_path / "whole").fit()
+    with pytest.raises(Killed):
+        problem.trainer(backend=dying(problem.backend, 4)).fit()
+    partial = problem.directory / "last-00000004-0001.partial"
+    partial.mkdir()
+    (partial / "progress.json").touch()
+    resumed = problem.trainer(resume=True).fit()
     np.testing.assert_array_equal(weights(resumed.state), weights(whole.state))
 
 

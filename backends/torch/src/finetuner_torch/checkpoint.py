@@ -22,14 +22,17 @@ _MODEL, _OBJECTIVE, _MOMENTS = "model/", "objective/", "optimizer/"
 
 
 def save(state: State, directory: Path) -> None:
-    """Write weights, statistics, the optimizer's moments, step, seed and loss scale."""
+    """Write weights, statistics, the optimizer's moments, step, seed and loss scale.
+
+    Raises ``OSError`` where the disk does not take it.
+    """
     tensors = {f"{_MODEL}{name}": tensor for name, tensor in weights(state.model).items()}
     tensors |= {f"{_OBJECTIVE}{name}": tensor for name, tensor in state.parameters.items()}
     for name, parameter in state.trained.items():
         for key, value in state.optimizer.state.get(parameter, {}).items():
             if value is not None:
                 tensors[f"{_MOMENTS}{name}/{key}"] = torch.as_tensor(value)
-    save_file(_independent(tensors), directory / TENSORS_FILE)
+    _save_file(tensors, directory / TENSORS_FILE)
     values = {
         "optimizer": state.spec.name,
         "seed": state.seed,
@@ -71,9 +74,7 @@ def restore(state: State, directory: Path) -> State:
 
 def save_weights(state: State, directory: Path) -> str:
     """Write the embedding model's weights and statistics; tied ones once."""
-    save_file(
-        _independent(weights(state.model)), directory / WEIGHTS_FILE, metadata={"format": "pt"}
-    )
+    _save_file(weights(state.model), directory / WEIGHTS_FILE)
     return WEIGHTS_FILE
 
 
@@ -87,6 +88,13 @@ def weights(model: nn.Module) -> dict[str, torch.Tensor]:
     }
     found |= {name: b for name, b in model.named_buffers() if name not in unsaved}
     return found
+
+
+def _save_file(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    try:
+        save_file(_independent(tensors), path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path}: {error}") from error
 
 
 def _independent(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

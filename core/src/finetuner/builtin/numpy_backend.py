@@ -177,9 +177,7 @@ class NumpyBackend:
         return tuple(replace(part, parameters=_own(part)) for part in (prefix, rest))  # type: ignore[return-value]
 
     def save(self, state: NumpyState, directory: Path) -> None:
-        from safetensors.numpy import save_file
-
-        save_file(_arrays(state), directory / STATE_FILE)
+        _write(_arrays(state), directory / STATE_FILE)
 
     def restore(self, state: NumpyState, directory: Path) -> NumpyState:
         """The saved state. ``ModelError`` where it is that of another model."""
@@ -207,13 +205,11 @@ class NumpyBackend:
         return replace(state, parameters=parameters, moments=moments)
 
     def save_weights(self, state: NumpyState, directory: Path) -> str:
-        from safetensors.numpy import save_file
-
         weights = {
             name: np.asarray(state.parameters[name], np.float32, order="C")
             for name in state.model.parameters
         }
-        save_file(weights, directory / WEIGHTS_FILE)
+        _write(weights, directory / WEIGHTS_FILE)
         return WEIGHTS_FILE
 
     def export(
@@ -253,6 +249,16 @@ def _read_model(path: Path) -> LinearModel:
     model = LinearModel(**arrays)
     model.parameters()
     return model
+
+
+def _write(arrays: dict[str, np.ndarray], path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    try:
+        save_file(arrays, path)
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path}: {error}") from error
 
 
 def _whole(model: LinearModel, name: str) -> LinearEmbedding:

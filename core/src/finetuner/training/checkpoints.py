@@ -59,17 +59,18 @@ class Checkpoints:
 
     def latest(self) -> Path | None:
         """The newest whole checkpoint, ``None`` where there is none."""
-        found = sorted(self.directory.glob(f"last-*/{PROGRESS}"))
-        return found[-1].parent if found else None
+        found = [path.parent for path in self.directory.glob(f"last-*/{PROGRESS}")]
+        return max((path for path in found if path.suffix != _PARTIAL), default=None)
 
     def save(self, backend: Backend, state: State, progress: Progress) -> Path:
         """Write the newest checkpoint; those that it makes superfluous are removed.
 
         One of the same step and epoch holds the same state, and is kept as it is.
+        ``TrainingError`` where it cannot be written; the ones before it are then kept.
         """
         target = self.directory / f"last-{progress.step:08d}-{progress.epoch:04d}"
         if not target.exists():
-            _write(target, backend, state, _encode(progress))
+            self._write(target, backend, state, _encode(progress))
             self._keep(target.name, progress.best)
         return target
 
@@ -78,7 +79,7 @@ class Checkpoints:
         name = f"best-{epoch:04d}"
         # Left by a training that was killed before its progress named it.
         shutil.rmtree(self.directory / name, ignore_errors=True)
-        _write(self.directory / name, backend, state, None)
+        self._write(self.directory / name, backend, state, None)
         return name
 
     def load(
@@ -103,6 +104,18 @@ class Checkpoints:
         """The state that ``save_best`` wrote under ``name``."""
         return backend.restore(state, self.directory / name)
 
+    def _write(self, target: Path, backend: Backend, state: State, progress: bytes | None) -> None:
+        try:
+            _write(target, backend, state, progress)
+        except OSError as error:
+            shutil.rmtree(_partial(target), ignore_errors=True)
+            kept = self.latest()
+            raise TrainingError(
+                f"the checkpoint {target} cannot be written: {error}. "
+                + (f"{kept} is kept: mend the cause" if kept else "Mend the cause")
+                + " (a full disk?), then resume"
+            ) from error
+
     def _keep(self, *names: str | None) -> None:
         for path in self.directory.iterdir():
             if path.name.startswith(("last-", "best-")) and path.name not in names:
@@ -115,7 +128,7 @@ def _encode(progress: Progress) -> bytes:
 
 
 def _write(target: Path, backend: Backend, state: State, progress: bytes | None) -> None:
-    partial = target.with_name(target.name + _PARTIAL)
+    partial = _partial(target)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     backend.save(state, partial)
@@ -125,6 +138,10 @@ def _write(target: Path, backend: Backend, state: State, progress: bytes | None)
         _flush(path)
     partial.rename(target)
     _flush(target.parent)
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(target.name + _PARTIAL)
 
 
 def _flush(path: Path) -> None:
