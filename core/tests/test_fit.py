@@ -289,6 +289,67 @@ def test_a_killed_run_resumed_gives_the_weights_of_one_left_alone(home, tmp_path
     assert weights[0] == weights[1]
 
 
+def test_a_run_cancelled_from_the_keyboard_goes_on_to_the_same_weights(home, tmp_path, caplog):
+    class Interrupts:
+        def on_step_end(self, event):
+            if event.step == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        finetuner.fit(model(), blobs(), run_name="stopped", callbacks=[Interrupts()], **QUICK)
+    assert finetuner.get_run("stopped").status() == "cancelled"
+    assert "finetuner resume stopped" in caplog.text
+    resumed = finetuner.resume_run("stopped", model=model(), train_data=blobs(), progress=False)
+    alone = finetuner.fit(model(), blobs(), run_name="alone", **QUICK)
+    weights = [
+        (run.save_artifact(tmp_path) / "weights.safetensors").read_bytes()
+        for run in (resumed, alone)
+    ]
+    assert weights[0] == weights[1]
+    assert "resumed after step 5" in resumed.logs()
+
+
+def test_a_run_that_is_running_or_finished_is_neither_resumed_nor_deleted_while_it_runs(home):
+    refused = []
+
+    class Meddles:
+        def on_step_end(self, event):
+            for attempt in (
+                lambda: finetuner.resume_run("r", model=model(), train_data=blobs()),
+                lambda: finetuner.delete_run("r"),
+                lambda: finetuner.get_run("r").metrics(),
+            ):
+                with pytest.raises(RunError, match="is running"):
+                    attempt()
+                refused.append(event.step)
+
+    run = finetuner.fit(model(), blobs(), run_name="r", callbacks=[Meddles()], **QUICK)
+    assert run.status() == "finished"
+    assert refused[:4] == [1, 1, 1, 2]
+    with pytest.raises(RunError, match="is finished: there is nothing to resume"):
+        finetuner.resume_run("r", model=model(), train_data=blobs())
+
+
+def test_a_full_disk_names_the_checkpoint_and_fails_the_run(home, monkeypatch):
+    from finetuner.builtin.numpy_backend import NumpyBackend
+
+    save = NumpyBackend.save
+
+    def fills(self, state, directory):
+        save(self, state, directory)
+        if state.moments.step == 6:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(NumpyBackend, "save", fills)
+    with pytest.raises(TrainingError, match=r"last-00000006.*No space left.*is kept"):
+        finetuner.fit(model(), blobs(), run_name="full", **QUICK)
+    assert finetuner.get_run("full").status() == "failed"
+    monkeypatch.undo()
+    monkeypatch.setenv("FINETUNER_HOME", str(home))
+    resumed = finetuner.resume_run("full", model=model(), train_data=blobs(), progress=False)
+    assert resumed.status() == "finished"
+
+
 def test_resuming_with_other_data_is_refused(home):
     with pytest.raises(UnknownNameError):
         finetuner.fit(model(), blobs(), run_name="r", **QUICK | {"device": "nowhere"})

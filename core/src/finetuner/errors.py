@@ -22,16 +22,16 @@ class UsageError(FinetunerError, ValueError):
 class UnknownNameError(UsageError):
     """A name (of a model, loss, miner, layer, option, …) is not known.
 
-    ``kind`` is the word for what was asked for, ``name`` what was asked, and
-    ``known`` what exists; at most three near names are offered.
+    ``kind`` is the word for what was asked for, ``name`` what was asked, ``known``
+    what exists (at most three near names are offered) and ``hint`` ends the message.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
-        self.kind, self.name, self.known = kind, name, tuple(sorted(known))
+        self.kind, self.name, self.known, self.hint = kind, name, tuple(sorted(known)), hint
         super().__init__(f"unknown {kind} {name!r}: {suggest(name, self.known)}{hint}")
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return type(self), (self.kind, self.name, self.known)
+        return type(self), (self.kind, self.name, self.known, self.hint)
 
 
 class MissingDependencyError(FinetunerError, ImportError):

@@ -25,10 +25,19 @@ def test_values_are_yaml_and_dots_nest():
     }
 
 
+def test_a_number_may_have_an_exponent():
+    assert pairs(["learning_rate=1e-4"]) == {"learning_rate": 1e-4}
+
+
 @pytest.mark.parametrize("text", ["margin", "=1", "a=[1"])
 def test_a_pair_that_cannot_be_read_is_named(text):
     with pytest.raises(UsageError):
         pairs([text])
+
+
+def test_a_value_cannot_hold_options_too():
+    with pytest.raises(UsageError, match="loss_options was already given the value 3"):
+        pairs(["loss_options=3", "loss_options.margin=0.2"])
 
 
 def test_an_unknown_argument_offers_near_ones():

@@ -27,8 +27,10 @@ def test_unknown_steps_and_options_are_offered_near_names() -> None:
         compile_steps([Step("resise")], BY_NAME)
     with pytest.raises(UnknownNameError, match=r"option of the step 'resize' 'sice'.*'size'"):
         compile_steps([Step("resize", {"sice": 3})], BY_NAME)
-    with pytest.raises(UsageError, match="'normalize' needs the option mean, std"):
+    with pytest.raises(UsageError, match="'normalize' needs the option 'mean', 'std'"):
         compile_steps([Step("normalize")], BY_NAME)
+    with pytest.raises(UsageError, match="option 'rounding' of the step 'center-crop' is 3"):
+        compile_steps([Step("center-crop", {"size": 3, "rounding": 3})], BY_NAME)
 
 
 def test_the_seed_is_no_option() -> None:

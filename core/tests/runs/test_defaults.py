@@ -3,7 +3,7 @@ import re
 import pytest
 
 from finetuner.contracts import RunSpec
-from finetuner.errors import UnknownNameError, UsageError
+from finetuner.errors import UnknownNameError
 from finetuner.runs.defaults import optimizer_spec, run_name
 
 
@@ -40,11 +40,6 @@ def test_optimizer_options_reach_the_optimizer():
 def test_unknown_names_offer_near_ones(options, words):
     with pytest.raises(UnknownNameError, match=words):
         optimizer_spec(spec(**options), 10)
-
-
-def test_a_learning_rate_must_be_above_zero():
-    with pytest.raises(UsageError, match="learning_rate is 0"):
-        optimizer_spec(spec(learning_rate=0), 10)
 
 
 def test_a_made_up_name_says_what_and_when():

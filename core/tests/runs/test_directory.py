@@ -78,13 +78,38 @@ def test_a_run_whose_process_died_counts_as_failed_and_may_be_reopened(tmp_path,
 
 def test_a_running_or_finished_run_is_not_reopened(tmp_path, spec):
     directory = RunDirectory.create(tmp_path, spec)
-    directory.move(RunState.RUNNING)
-    assert directory.status().pid == os.getpid()
+    with directory.held():
+        directory.move(RunState.RUNNING)
+        assert directory.status().pid == os.getpid()
+        with pytest.raises(RunError, match="nothing to resume"):
+            directory.reopen()
+        directory.move(RunState.FINISHED)
     with pytest.raises(RunError, match="nothing to resume"):
         directory.reopen()
-    directory.move(RunState.FINISHED)
-    with pytest.raises(RunError, match="nothing to resume"):
-        directory.reopen()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such lock on Windows")
+def test_a_dead_runs_number_may_be_anothers_by_now(tmp_path, spec):
+    """As after the restart of a container, where numbers begin anew."""
+    directory = RunDirectory.create(tmp_path, spec)
+    status = {"state": "running", "created": 1.0, "updated": 1.0, "pid": os.getpid()}
+    (directory.path / "status.json").write_text(json.dumps(status))
+    assert directory.status().state is RunState.FAILED
+    directory.reopen()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such lock on Windows")
+def test_only_one_carries_out_a_run_and_another_is_refused(tmp_path, spec):
+    directory = RunDirectory.create(tmp_path, spec)
+    again = RunDirectory.open(tmp_path, "shop")
+    with directory.held():
+        with pytest.raises(RunError, match="by another process"), again.held():
+            pass
+        for attempt in (again.reopen, again.delete):
+            with pytest.raises(RunError, match="by another process"):
+                attempt()
+    with again.held():
+        pass
 
 
 def test_a_result_is_there_only_when_finished(tmp_path, spec):
@@ -105,9 +130,10 @@ def test_a_damaged_file_is_named(tmp_path, spec):
 
 def test_deleting_removes_the_files_but_not_of_a_running_run(tmp_path, spec):
     directory = RunDirectory.create(tmp_path, spec)
-    directory.move(RunState.RUNNING)
-    with pytest.raises(RunError, match="is running"):
-        directory.delete()
-    directory.move(RunState.CANCELLED)
+    with directory.held():
+        directory.move(RunState.RUNNING)
+        with pytest.raises(RunError, match="is running"):
+            directory.delete()
+        directory.move(RunState.CANCELLED)
     directory.delete()
     assert list_names(tmp_path) == ()

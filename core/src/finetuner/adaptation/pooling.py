@@ -10,7 +10,7 @@ from finetuner.adaptation.flow import Flow
 from finetuner.contracts.plan import FeatureMap, PlanOptions, PoolingChoice, Reason
 from finetuner.contracts.records import PoolingRecord
 from finetuner.errors import ModelError, UnknownNameError, UsageError
-from finetuner.learning.options import check_options
+from finetuner.plugins.options import check_options
 
 DEFAULT = "mean"
 """Without better evidence every position counts alike."""

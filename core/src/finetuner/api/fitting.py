@@ -11,10 +11,10 @@ from finetuner.contracts import (
     AdaptationPlan,
     Executor,
     ExecutorRecord,
-    PlanOptions,
-    RunSpec,
 )
 from finetuner.errors import MissingDependencyError, UsageError
+from finetuner.runs import defaults
+from finetuner.runs.arguments import mapping, part_callbacks, plan_options, run_spec
 from finetuner.runs.directory import RunDirectory, home_directory
 from finetuner.runs.run import Run
 
@@ -113,50 +113,52 @@ def fit(
     Raises:
         FinetunerError: with what was found and what to do.
     """
-    from finetuner.runs import defaults
-
     live: dict[str, Any] = {"progress": progress}
-    named = [callback for callback in callbacks if isinstance(callback, str)]
-    live["callbacks"] = [callback for callback in callbacks if not isinstance(callback, str)]
-    reference = _reference("model", model, live)
-    spec = RunSpec(
-        name=run_name or defaults.run_name(_title(model)),
-        model=reference,
+    named, live["callbacks"] = part_callbacks(callbacks)
+    spec = run_spec(
+        plan_options(
+            head=head,
+            embedding_layer=embedding_layer,
+            pooling=pooling,
+            pooling_options=pooling_options,
+            freeze=freeze,
+            output_dim=output_dim,
+            normalize=normalize,
+        ),
+        name=defaults.run_name(_title(model)) if run_name is None else run_name,
+        model=_reference("model", model, live),
         train_data=_reference("train_data", train_data, live),
         eval_data=None if eval_data is None else _reference("eval_data", eval_data, live),
         val_split=val_split,
         description=description,
         experiment_name=experiment_name,
-        model_options=dict(model_options or {}),
+        model_options=model_options,
         backend=backend,
-        loss=loss or "",
-        loss_options=dict(loss_options or {}),
+        loss=loss,
+        loss_options=loss_options,
         miner=miner,
-        miner_options=dict(miner_options or {}),
+        miner_options=miner_options,
         distance=distance,
         sampler=sampler,
         num_items_per_class=(
             defaults.NUM_ITEMS_PER_CLASS if num_items_per_class is None else num_items_per_class
         ),
-        plan=_plan_options(
-            head, embedding_layer, pooling, pooling_options, freeze, output_dim, normalize
-        ),
         optimizer=optimizer,
-        optimizer_options=dict(optimizer_options or {}),
+        optimizer_options=optimizer_options,
         learning_rate=learning_rate,
         scheduler=scheduler,
-        scheduler_options=dict(scheduler_options or {}),
+        scheduler_options=scheduler_options,
         epochs=defaults.EPOCHS if epochs is None else epochs,
         batch_size=batch_size,
         precision=precision,
         device=device,
         num_workers=num_workers,
-        callbacks=tuple(named),
+        callbacks=named,
         seed=seed,
         to_onnx=to_onnx,
         store=store,
         executor=executor,
-        csv_options=dict(csv_options or {}),
+        csv_options=csv_options,
         skip_unreadable=skip_unreadable,
     )
     root = home_directory(home)
@@ -181,12 +183,18 @@ def resume_run(
     The final weights are those that the undisturbed run would have had. What was
     given as live objects at first must be given again.
     """
+    named, observers = part_callbacks(callbacks)
+    if named:
+        raise UsageError(
+            f"callback {named[0]!r}: a resumed run has those it was begun with by name, "
+            "give only the objects"
+        )
     root = home_directory(home)
     directory = RunDirectory.open(root, name)
     spec = directory.spec()
     given = {"model": model, "train_data": train_data, "eval_data": eval_data}
     live = {key: value for key, value in given.items() if value is not None}
-    live |= {"callbacks": list(callbacks), "progress": progress}
+    live |= {"callbacks": observers, "progress": progress}
     for key in ("model", "train_data", "eval_data"):
         if getattr(spec, key) == IN_PROCESS and key not in live:
             raise UsageError(
@@ -220,10 +228,17 @@ def inspect(
     from finetuner.plugins.host import default_host
     from finetuner.runs.prepare import inspect_model
 
-    options = _plan_options(
-        head, embedding_layer, pooling, pooling_options, freeze, output_dim, normalize
+    options = plan_options(
+        head=head,
+        embedding_layer=embedding_layer,
+        pooling=pooling,
+        pooling_options=pooling_options,
+        freeze=freeze,
+        output_dim=output_dim,
+        normalize=normalize,
     )
-    return inspect_model(model, data, dict(model_options or {}), backend, options, default_host())
+    chosen = {} if model_options is None else mapping("model_options", model_options)
+    return inspect_model(model, data, chosen, backend, options, default_host())
 
 
 def login(host: str | None = None, *, executor: str | None = None, **options: Any) -> None:
@@ -252,26 +267,6 @@ def _reference(key: str, value: Any, live: dict[str, Any]) -> str:
 
 def _title(model: Any) -> str:
     return os.fspath(model) if isinstance(model, (str, os.PathLike)) else type(model).__name__
-
-
-def _plan_options(
-    head: str | Sequence[str] | None,
-    embedding_layer: str | None,
-    pooling: str | None,
-    pooling_options: Mapping[str, Any] | None,
-    freeze: str | None,
-    output_dim: int | None,
-    normalize: bool,
-) -> PlanOptions:
-    return PlanOptions(
-        head=head if head is None or isinstance(head, str) else tuple(head),
-        embedding_layer=embedding_layer,
-        pooling=pooling,
-        pooling_options=dict(pooling_options or {}),
-        freeze=freeze or "none",
-        output_dim=output_dim,
-        normalize=normalize,
-    )
 
 
 def _executor(name: str) -> Executor:

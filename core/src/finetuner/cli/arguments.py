@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from finetuner import api
 from finetuner.errors import UnknownNameError, UsageError
+from finetuner.runs.yaml_text import read_yaml
 
 
 def fit_arguments(
@@ -33,8 +32,8 @@ def fit_arguments(
 def read_config(path: Path) -> dict[str, Any]:
     """A YAML mapping; ``UsageError`` with the place where it cannot be read."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        found = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, UsageError) as error:
         raise UsageError(f"cannot read the configuration {path}: {error}") from error
     if not isinstance(found, dict):
         raise UsageError(f"{path} holds a {type(found).__name__}: write 'name: value' lines")
@@ -52,8 +51,10 @@ def pairs(texts: Sequence[str]) -> dict[str, Any]:
         place = found
         for part in path:
             place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise UsageError(f"{text!r}: {part} was already given the value {place!r}")
         try:
-            place[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            place[last] = read_yaml(value)
+        except UsageError as error:
             raise UsageError(f"the value of {key} cannot be read: {error}") from error
     return found

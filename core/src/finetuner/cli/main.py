@@ -300,6 +300,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for note in getattr(error, "__notes__", ()):
             typer.echo(f"  {note}", err=True)
         sys.exit(1)
+    except OSError as error:
+        # A folder that may not be written, a full disk: the system's words name the path.
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
 
 
 def _print_json(value: object) -> None:

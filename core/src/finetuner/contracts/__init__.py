@@ -11,7 +11,7 @@ from finetuner.contracts.graph import (
     Parameter,
     Tensor,
 )
-from finetuner.contracts.learning import Objective, PairBatch, PairWeights, Triplets
+from finetuner.contracts.learning import BatchSampler, Objective, PairBatch, PairWeights, Triplets
 from finetuner.contracts.manifest import SCHEMA_VERSION, FileEntry, Manifest
 from finetuner.contracts.optimization import OptimizerSpec, Schedule
 from finetuner.contracts.plan import (
@@ -57,6 +57,7 @@ __all__ = [
     "Backend",
     "BackendRecord",
     "Batch",
+    "BatchSampler",
     "CallbackRecord",
     "CommandRecord",
     "DistanceRecord",

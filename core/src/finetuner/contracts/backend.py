@@ -135,7 +135,7 @@ class Backend(Protocol):
         """
 
     def save(self, state: State, directory: Path) -> None:
-        """Everything that ``restore`` needs, without pickles. ``OSError`` where the disk is full."""
+        """Everything that ``restore`` needs, without pickles; ``OSError`` if the disk is full."""
 
     def restore(self, state: State, directory: Path) -> State:
         """The saved state, given a fresh one of the same model and optimizer."""

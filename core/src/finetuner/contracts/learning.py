@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from finetuner.arrays import Array
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Yields = Literal["triplets", "pair_weights"]
 Consumes = Literal["triplets", "pair_weights", "pairs", "labels"]
@@ -50,6 +53,20 @@ class PairBatch:
     negative: Array
     mined: Triplets | PairWeights | None
     parameters: Mapping[str, Array]
+
+
+class BatchSampler(Protocol):
+    """Which examples share a batch, epoch by epoch.
+
+    One may also have ``warnings``, a tuple of sentences for the run's log about
+    labels that cannot be sampled as asked.
+    """
+
+    def epoch(self, epoch: int, /) -> Sequence[np.ndarray]:
+        """The row indices of each batch of ``epoch``, the same whenever asked."""
+
+    def steps(self, epoch: int, /) -> int:
+        """The number of batches of ``epoch``."""
 
 
 class Objective(Protocol):

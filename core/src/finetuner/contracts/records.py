@@ -10,7 +10,7 @@ from finetuner.contracts.backend import Backend, LoadedModel
 from finetuner.contracts.data import Rows
 from finetuner.contracts.evaluation import Ranking
 from finetuner.contracts.graph import ModelGraph
-from finetuner.contracts.learning import Consumes, Yields
+from finetuner.contracts.learning import BatchSampler, Consumes, Yields
 from finetuner.contracts.plan import FreezeDecision
 from finetuner.contracts.runs import Executor
 from finetuner.contracts.store import Store
@@ -112,12 +112,12 @@ class FreezingRecord:
 class SamplerRecord:
     """``build(labels, batch_size, num_items_per_class, seed)`` → a batch sampler.
 
-    A batch sampler has ``epoch(e) -> list[np.ndarray]`` of row indices, the same
-    for the same arguments, and ``steps(e)``, their number.
+    ``labels`` are int64, one a row; what a batch sampler has is in
+    :class:`~finetuner.contracts.BatchSampler`.
     """
 
     name: str
-    build: Callable[..., Any]
+    build: Callable[..., BatchSampler]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from finetuner.contracts import Step, TransformRecord
 from finetuner.data import arrays, augment, images
 from finetuner.errors import UnknownNameError, UsageError
+from finetuner.plugins.options import check_options, named_options
 
 STEPS: tuple[TransformRecord, ...] = (
     TransformRecord("to-rgb", images.to_rgb),
@@ -73,19 +73,7 @@ def _record(step: Step, transforms: Mapping[str, TransformRecord]) -> TransformR
 
 def _bind(step: Step, record: TransformRecord) -> Transform:
     """The step with its options, checked against the function's keywords."""
-    parameters = list(inspect.signature(record.function).parameters.values())[1:]
-    known = {p.name: p for p in parameters if p.name != "rng"}
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        for name in step.options:
-            if name not in known:
-                raise UnknownNameError(f"option of the step {step.name!r}", name, known)
-    missing = [
-        p.name
-        for p in known.values()
-        if p.default is p.empty
-        and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-        and p.name not in step.options
-    ]
-    if missing:
-        raise UsageError(f"the step {step.name!r} needs the option {', '.join(missing)}")
-    return partial(record.function, **step.options)
+    _, *others = named_options(record.function).items()
+    known = {name: default for name, default in others if name != "rng"}
+    options = check_options("the step", repr(step.name), record.function, step.options, known=known)
+    return partial(record.function, **options)

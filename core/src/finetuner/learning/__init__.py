@@ -6,12 +6,10 @@ from finetuner.learning.objective import (
     make_objective,
     resolve_objective,
 )
-from finetuner.learning.options import check_options
 
 __all__ = [
     "MetricObjective",
     "References",
-    "check_options",
     "make_objective",
     "resolve_objective",
 ]

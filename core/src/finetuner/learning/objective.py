@@ -16,8 +16,8 @@ from finetuner.contracts import (
 from finetuner.contracts.learning import Consumes
 from finetuner.errors import UsageError
 from finetuner.learning.losses.reductions import masked_mean
-from finetuner.learning.options import check_options, keyword_options
 from finetuner.learning.pairs import pairs_of
+from finetuner.plugins.options import check_options, keyword_options
 
 if TYPE_CHECKING:
     from finetuner.plugins.host import Host

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from finetuner.contracts import OptimizerSpec, RunSpec, Schedule
 from finetuner.errors import UnknownNameError, UsageError
+from finetuner.runs.arguments import field_types, typed
 
 LOSS = "NTXentLoss"
 BATCH_SIZE = 128
@@ -19,8 +21,16 @@ EPOCHS = 3
 VAL_SPLIT = 0.1
 CHUNKS = 4
 
-_OPTIMIZER_FIELDS = ("weight_decay", "betas", "eps", "momentum", "nesterov", "clip_norm")
-_SCHEDULER_FIELDS = ("warmup", "warmup_steps", "floor")
+_OPTIMIZERS = {
+    "adamw": ("weight_decay", "betas", "eps", "clip_norm"),
+    "sgd": ("weight_decay", "momentum", "nesterov", "clip_norm"),
+}
+_SCHEDULERS = {
+    "constant": ("warmup", "warmup_steps"),
+    "linear": ("warmup", "warmup_steps", "floor"),
+    "cosine": ("warmup", "warmup_steps", "floor"),
+}
+"""The options that each has."""
 
 
 def run_name(model: str) -> str:
@@ -36,33 +46,33 @@ def optimizer_spec(spec: RunSpec, steps: int) -> OptimizerSpec:
     """The optimizer with its schedule over ``steps`` updates.
 
     ``scheduler_options`` are ``warmup`` (share of the steps) or ``warmup_steps``,
-    and ``floor`` (last factor). ``UnknownNameError`` for any other option.
+    and ``floor`` (last factor). ``UnknownNameError`` for an option that the
+    optimizer or scheduler does not have, ``UsageError`` for a value it cannot take.
     """
-    _check("optimizer option", spec.optimizer_options, _OPTIMIZER_FIELDS)
-    _check("scheduler option", spec.scheduler_options, _SCHEDULER_FIELDS)
-    if spec.optimizer not in ("adamw", "sgd"):
-        raise UnknownNameError("optimizer", spec.optimizer, ("adamw", "sgd"))
-    if spec.scheduler not in ("constant", "linear", "cosine"):
-        raise UnknownNameError("scheduler", spec.scheduler, ("constant", "linear", "cosine"))
     rate = LEARNING_RATE if spec.learning_rate is None else spec.learning_rate
-    if not rate > 0:
-        raise UsageError(f"learning_rate is {rate}: give a number above 0")
-    options = dict(spec.scheduler_options)
-    warmup = options.get("warmup_steps", round(options.get("warmup", WARMUP) * steps))
-    schedule = Schedule(
-        name=spec.scheduler,  # type: ignore[arg-type]
-        warmup_steps=int(warmup),
-        total_steps=steps,
-        floor=float(options.get("floor", 0.0)),
-    )
-    chosen: dict[str, Any] = dict(spec.optimizer_options)
-    if "betas" in chosen:
-        chosen["betas"] = tuple(chosen["betas"])
+    known = _known("optimizer", spec.optimizer, _OPTIMIZERS, spec.optimizer_options)
+    chosen = typed(field_types(OptimizerSpec, *known), spec.optimizer_options, "optimizer option ")
+    if chosen.get("nesterov") and chosen.get("momentum") == 0:
+        raise UsageError("optimizer option nesterov needs a momentum above 0")
     return OptimizerSpec(
         name=spec.optimizer,  # type: ignore[arg-type]
-        learning_rate=float(rate),
-        schedule=schedule,
+        learning_rate=rate,
+        schedule=_schedule(spec, steps),
         **chosen,
+    )
+
+
+def _schedule(spec: RunSpec, steps: int) -> Schedule:
+    known = _known("scheduler", spec.scheduler, _SCHEDULERS, spec.scheduler_options)
+    types = {"warmup": float, "warmup_steps": int, "floor": float}
+    chosen = typed({n: types[n] for n in known}, spec.scheduler_options, "scheduler option ")
+    if {"warmup", "warmup_steps"} <= set(chosen):
+        raise UsageError("scheduler options warmup and warmup_steps say the same: give one")
+    share = chosen.pop("warmup", WARMUP)
+    return Schedule(
+        name=spec.scheduler,  # type: ignore[arg-type]
+        total_steps=steps,
+        **{"warmup_steps": round(share * steps)} | chosen,
     )
 
 
@@ -71,7 +81,13 @@ def resolved(spec: RunSpec, **found: Any) -> RunSpec:
     return dataclasses.replace(spec, **found)
 
 
-def _check(kind: str, options: dict[str, Any], known: tuple[str, ...]) -> None:
-    for name in options:
-        if name not in known:
-            raise UnknownNameError(kind, name, known)
+def _known(
+    kind: str, name: str, options: Mapping[str, tuple[str, ...]], given: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """The options that ``name`` has; ``UnknownNameError`` for another name or option."""
+    if name not in options:
+        raise UnknownNameError(kind, name, options)
+    for option in given:
+        if option not in options[name]:
+            raise UnknownNameError(f"option of {kind} {name}", option, options[name])
+    return options[name]

@@ -1,6 +1,6 @@
 """Where a run lives on disk: its spec, state, log and results.
 
-``HOME/runs/NAME/`` holds ``spec.json``, ``status.json``, ``log.txt``,
+``HOME/runs/NAME/`` holds ``spec.json``, ``status.json``, ``lock``, ``log.txt``,
 ``inputs.json`` (digests of what it was given), ``result.json``, ``examples.json``
 and ``checkpoints/``. Every file is replaced whole, so that a reader never sees
 half of one.
@@ -12,6 +12,8 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +22,11 @@ import msgspec
 
 from finetuner.contracts.runs import RunSpec, RunState
 from finetuner.errors import RunError, UnknownNameError, UsageError
+from finetuner.runs import lock
 
 T = TypeVar("T")
+
+_LOCK = "lock"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -124,9 +129,19 @@ class RunDirectory:
     def status(self) -> Status:
         """How the run stands; a run whose process died counts as failed."""
         status = self._read("status.json", Status)
-        if status.state is RunState.RUNNING and status.pid and not _alive(status.pid):
+        if status.state is RunState.RUNNING and not self._alive(status):
             return _died(status)
         return status
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the one who carries out the run; ``RunError`` where somebody else does.
+
+        A run that is running and not held counts as failed.
+        """
+        refusal = f"run {self.name!r} is being carried out by another process: wait for it"
+        with lock.hold(self.path / _LOCK, refusal):
+            yield
 
     def move(self, state: RunState, error: str | None = None) -> None:
         """Go to ``state``; ``RunError`` where the present state does not allow it."""
@@ -141,9 +156,10 @@ class RunDirectory:
     def reopen(self) -> None:
         """Make a failed, cancelled or broken-off run one that may run again."""
         status = self.status()
-        if status.state is RunState.FINISHED or (status.state is RunState.RUNNING and status.pid):
+        if status.state in (RunState.FINISHED, RunState.RUNNING):
             raise RunError(f"run {self.name!r} is {status.state.value}: there is nothing to resume")
-        self._write("status.json", Status(RunState.CREATED, status.created, time.time()))
+        with self.held():
+            self._write("status.json", Status(RunState.CREATED, status.created, time.time()))
 
     def result(self) -> Result:
         """What the run gave; ``RunError`` where it has not finished."""
@@ -171,7 +187,12 @@ class RunDirectory:
         """Remove the run's files; its artifacts stay in their store."""
         if self.status().state is RunState.RUNNING:
             raise RunError(f"run {self.name!r} is running: cancel it before deleting it")
-        shutil.rmtree(self.path)
+        with self.held():
+            shutil.rmtree(self.path)
+
+    def _alive(self, status: Status) -> bool:
+        held = lock.is_held(self.path / _LOCK)
+        return held if held is not None else status.pid is not None and _alive(status.pid)
 
     def _write(self, name: str, value: object) -> None:
         target = self.path / name

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import platform
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,10 +18,11 @@ from typing import Any
 import msgspec
 
 from finetuner.artifacts import open_store, push
-from finetuner.contracts import IN_PROCESS, Backend, RunSpec, RunState
+from finetuner.contracts import IN_PROCESS, RunSpec, RunState
 from finetuner.errors import FinetunerError, RunError
 from finetuner.export import export_bundle
 from finetuner.plugins.host import Host
+from finetuner.runs.callbacks import named_callback
 from finetuner.runs.defaults import CHUNKS
 from finetuner.runs.directory import Result, RunDirectory
 from finetuner.runs.measure import Measure
@@ -34,6 +36,13 @@ from finetuner.runs.prepare import (
 )
 from finetuner.training import Trainer, TrainingResult
 
+logger = logging.getLogger("finetuner.runs")
+
+_RESUME = (
+    "run %s was cancelled; finetuner.resume_run(%r) or 'finetuner resume %s' goes on from its "
+    "last checkpoint"
+)
+
 MONITOR = "map@r"
 """The metric that chooses the best checkpoint, on rows held out of the training data."""
 
@@ -45,21 +54,27 @@ def execute(directory: RunDirectory, live: Mapping[str, Any], host: Host, home: 
     A run that was broken off continues from its last checkpoint. Whatever goes
     wrong is written to the run's status and log, then raised.
     """
-    directory.move(RunState.RUNNING)
-    try:
-        result = _Job(directory, live, host, home).run()
-    except KeyboardInterrupt:
-        directory.log("cancelled from the keyboard; the last checkpoint is kept")
-        directory.move(RunState.CANCELLED, "cancelled from the keyboard")
-        raise
-    except BaseException as error:
-        directory.log(f"failed: {error}")
-        if not isinstance(error, FinetunerError):
-            directory.log(traceback.format_exc())
-        directory.move(RunState.FAILED, f"{type(error).__name__}: {error}")
-        raise
-    directory.write("result.json", result)
-    directory.move(RunState.FINISHED)
+    with directory.held():
+        directory.move(RunState.RUNNING)
+        try:
+            directory.write("result.json", _Job(directory, live, host, home).run())
+        except KeyboardInterrupt:
+            _end(directory, RunState.CANCELLED, "cancelled from the keyboard")
+            logger.warning(_RESUME, directory.name, directory.name, directory.name)
+            raise
+        except BaseException as error:
+            words = str(error) if isinstance(error, FinetunerError) else traceback.format_exc()
+            _end(directory, RunState.FAILED, f"{type(error).__name__}: {error}", f"failed: {words}")
+            raise
+        directory.move(RunState.FINISHED)
+
+
+def _end(directory: RunDirectory, state: RunState, error: str, words: str | None = None) -> None:
+    """Note how the run ended. A disk that takes no note must not hide the error itself."""
+    with contextlib.suppress(OSError):
+        directory.log(words or error)
+    with contextlib.suppress(OSError):
+        directory.move(state, error)
 
 
 @dataclass(frozen=True)
@@ -72,13 +87,14 @@ class _Job:
     def run(self) -> Result:
         started = time.monotonic()
         spec, log = self.directory.spec(), self.directory.log
+        callbacks = self._callbacks(spec)
         data = read_data(spec, self.live, self.host)
         log(f"data: {len(data.train)} rows of {len(data.train.label_names)} classes to train on")
         found = interpret(_model(spec, self.live), spec, data.train, self.host)
         self.directory.write("plan.json", found.plan)
         training = assemble(spec, found, data.train, self.host)
         self._check_inputs(training.spec, data)
-        log_choices(training, found, log)
+        _log_choices(training, found, log)
         model = found.backend.adapt(found.loaded.model, found.plan, seed=spec.seed)
         state = found.backend.init(
             model,
@@ -92,7 +108,7 @@ class _Job:
         report = Measure.of(data.report, found, distance, self.host)
         before, vectors_before = report(found.backend, state)
         log("before: " + _words(before))
-        outcome = self._train(training, found.backend, state, data, report, found)
+        outcome = self._train(training, found, state, data, report, callbacks)
         after, vectors_after = report(found.backend, outcome.state)
         log("after: " + _words(after))
         metrics = {"before": before, "after": after}
@@ -109,18 +125,18 @@ class _Job:
     def _train(
         self,
         training: Training,
-        backend: Backend,
+        found: Interpreted,
         state: Any,
         data: RunData,
         report: Measure,
-        found: Interpreted,
+        callbacks: Sequence[Any],
     ) -> TrainingResult:
         chosen_by = data.validation
         measure = report
         if chosen_by is not None and chosen_by is not data.report:
             measure = Measure.of(chosen_by, found, report.distance, self.host)
         return Trainer(
-            backend,
+            found.backend,
             state,
             training.encoded,
             training.labels,
@@ -131,7 +147,7 @@ class _Job:
             seed=training.spec.seed,
             evaluate=measure.metrics,
             monitor=None if chosen_by is None else MONITOR,
-            callbacks=self._callbacks(training.spec),
+            callbacks=callbacks,
             directory=self.directory.checkpoints,
             resume=True,
             digest=_digest(training, found),
@@ -140,7 +156,7 @@ class _Job:
         ).fit()
 
     def _callbacks(self, spec: RunSpec) -> list[Any]:
-        named = [_callback(text, self.host) for text in spec.callbacks]
+        named = [named_callback(text, self.host) for text in spec.callbacks]
         return [*named, *self.live.get("callbacks", ())]
 
     def _check_inputs(self, spec: RunSpec, data: RunData) -> None:
@@ -180,7 +196,7 @@ class _Job:
                 directory=bundle,
                 samples=list(data.train.contents[:4]),
                 transforms=self.host.by_name("transforms"),
-                versions=versions(found.backend.framework),
+                versions=_versions(found.backend.framework),
                 onnx=spec.to_onnx,
             )
             if manifest.parity:
@@ -190,12 +206,12 @@ class _Job:
         return artifact_id
 
 
-def log_choices(training: Training, found: Interpreted, log: Any) -> None:
+def _log_choices(training: Training, found: Interpreted, log: Callable[[str], None]) -> None:
     """Write what was decided to the log, so that nothing was chosen in silence."""
     spec, plan = training.spec, found.plan
     for reason in plan.reasons:
         log(f"plan: {reason.subject}: {reason.text}")
-    for warning in (*plan.warnings, *training.sampler.warnings):
+    for warning in (*plan.warnings, *getattr(training.sampler, "warnings", ())):
         log(f"warning: {warning}")
     log(
         f"learning: {spec.loss} {spec.loss_options or ''} miner {spec.miner}, {spec.optimizer} "
@@ -204,7 +220,7 @@ def log_choices(training: Training, found: Interpreted, log: Any) -> None:
     )
 
 
-def versions(framework: str) -> dict[str, str]:
+def _versions(framework: str) -> dict[str, str]:
     """Versions of all that shapes an artifact."""
     found = {"python": platform.python_version()}
     for name in ("finetuner-core", "numpy", "onnxruntime", framework):
@@ -234,20 +250,6 @@ def _digest(training: Training, found: Interpreted) -> str:
     """Stands for all that decides the weights beside the data: a resume must not change it."""
     decided = (training.spec, found.plan, found.preprocessing, training.optimizer)
     return hashlib.sha256(msgspec.json.encode(decided, order="deterministic")).hexdigest()
-
-
-def _callback(text: str, host: Host) -> Any:
-    name, _, argument = text.partition(":")
-    record = host.get("callbacks", name)
-    options = dict(pair.split("=", 1) for pair in argument.split(",") if "=" in pair)
-    return record.build(**{key: _number(value) for key, value in options.items()})
-
-
-def _number(value: str) -> float | int | str:
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(value)
-    return value
 
 
 def _words(metrics: Mapping[str, float]) -> str:

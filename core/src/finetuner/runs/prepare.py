@@ -14,6 +14,7 @@ from finetuner.contracts import (
     IN_PROCESS,
     AdaptationPlan,
     Backend,
+    BatchSampler,
     Inputs,
     LoadedModel,
     Objective,
@@ -75,7 +76,7 @@ class Training:
     spec: RunSpec
     encoded: Encoded
     labels: np.ndarray
-    sampler: Any
+    sampler: BatchSampler
     objective: Objective
     optimizer: OptimizerSpec
 
@@ -151,13 +152,13 @@ def inspect_model(
     host: Host,
 ) -> AdaptationPlan:
     """The plan for ``model``, fed with ``data`` or with a made-up sample of what it takes."""
-    found, loaded = load_model(model, backend, _loading(model, model_options), host)
-    preprocessing = loaded.preprocessing
     if data is not None:
         rows = load_dataset(data, host, require_labels=False)
         spec = RunSpec("inspect", IN_PROCESS, IN_PROCESS, model_options=dict(model_options))
         spec = replace(spec, backend=backend, plan=options)
         return interpret(model, spec, rows, host).plan
+    found, loaded = load_model(model, backend, _loading(model, model_options), host)
+    preprocessing = loaded.preprocessing
     if preprocessing is None and "input_shape" not in model_options:
         raise UsageError(
             "the input of a bare model is not known: give data= (two rows are enough) or "

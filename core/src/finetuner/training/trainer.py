@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
 
-from finetuner.contracts import Backend, Batch, Objective
+from finetuner.contracts import Backend, Batch, BatchSampler, Objective
 from finetuner.contracts.backend import State
 from finetuner.errors import ModelError, PluginError, TrainingError, UnknownNameError, UsageError
 from finetuner.training.callbacks import (
@@ -36,16 +36,6 @@ from finetuner.training.progress import LogLines, MetricsFile, ProgressBar
 logger = logging.getLogger("finetuner.training")
 
 METRICS_FILE = "metrics.jsonl"
-
-
-class BatchSampler(Protocol):
-    """What a ``SamplerRecord`` builds."""
-
-    def epoch(self, epoch: int, /) -> Sequence[np.ndarray]:
-        """The row indices of each batch of ``epoch``, the same whenever asked."""
-
-    def steps(self, epoch: int, /) -> int:
-        """The number of batches of ``epoch``."""
 
 
 @dataclass(frozen=True)

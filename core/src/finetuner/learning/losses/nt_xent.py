@@ -8,7 +8,7 @@ from typing import Any
 from finetuner.arrays import Array, ArrayNamespace
 from finetuner.contracts import PairBatch
 from finetuner.learning.losses.reductions import Scalars, count, masked_mean, share, softplus
-from finetuner.learning.options import check_positive
+from finetuner.plugins.options import check_positive
 
 _NOTHING = -1e30
 """The log of a sum over no negatives, finite so that gradients stay so too."""

@@ -8,7 +8,7 @@ from typing import Any
 from finetuner.arrays import Array, ArrayNamespace
 from finetuner.contracts import PairBatch
 from finetuner.learning.losses.reductions import Scalars, count, masked_mean, share
-from finetuner.learning.options import check_positive
+from finetuner.plugins.options import check_positive
 
 
 def sup_con(

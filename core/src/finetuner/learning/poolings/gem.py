@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from finetuner.arrays import Array, ArrayNamespace
-from finetuner.learning.options import check_positive
 from finetuner.learning.poolings.masks import counted, masked_mean
+from finetuner.plugins.options import check_positive
 
 INITIAL_POWER = 3.0
 

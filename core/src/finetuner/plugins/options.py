@@ -1,4 +1,4 @@
-"""Options of losses, miners and poolings, checked against the function's own signature."""
+"""Options that a user gives a record's function, checked against its own signature."""
 
 from __future__ import annotations
 
@@ -19,21 +19,31 @@ def keyword_options(function: Callable[..., Any]) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
+def named_options(function: Callable[..., Any]) -> dict[str, Any]:
+    """As :func:`keyword_options`, with every argument that can be given by name."""
+    parameters = inspect.signature(function).parameters.values()
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {p.name: p.default for p in parameters if p.kind in kinds}
+
+
 def check_options(
     kind: str,
     name: str,
     function: Callable[..., Any],
     options: Mapping[str, Any],
     check: Callable[[Mapping[str, Any]], None] | None = None,
+    *,
+    known: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """``options`` as they were given, if ``function`` takes them.
 
-    ``kind`` and ``name`` ("loss", "SupConLoss") are for the message. Raises
-    ``UnknownNameError`` for a name that is no keyword-only argument (a function
-    with ``**options`` takes any) and ``UsageError`` for a value whose type is not
-    the default's, that is not finite, or that ``check`` refuses.
+    ``kind`` and ``name`` ("loss", "SupConLoss") are for the message, ``known`` are
+    names and defaults of what may be set (``None``: the keyword-only arguments).
+    Raises ``UnknownNameError`` for another name (a function with ``**options``
+    takes any) and ``UsageError`` for a value whose type is not the default's, that
+    is not finite, or that ``check`` refuses.
     """
-    known = keyword_options(function)
+    known = keyword_options(function) if known is None else known
     for option, value in options.items():
         if option not in known:
             if not _takes_any(function):
@@ -46,7 +56,7 @@ def check_options(
         if default is inspect.Parameter.empty and option not in options
     )
     if missing:
-        raise UsageError(f"{kind} {name} needs the option {missing[0]!r}")
+        raise UsageError(f"{kind} {name} needs the option {', '.join(map(repr, missing))}")
     if check is not None:
         check(options)
     return dict(options)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from finetuner.errors import UnknownNameError, UsageError
-from finetuner.learning import check_options
+from finetuner.plugins.options import check_options, named_options
 
 
 def function(
@@ -62,6 +62,17 @@ def test_an_option_without_a_default_must_be_given() -> None:
     with pytest.raises(UsageError, match="needs the option 'classes'"):
         check_options("loss", "X", demanding_function, {})
     assert check_options("loss", "X", demanding_function, {"classes": 2}) == {"classes": 2}
+
+
+def test_a_builder_may_be_given_all_that_has_a_name() -> None:
+    class Tracker:
+        def __init__(self, every: int = 1, *, name: str) -> None: ...
+
+    known = named_options(Tracker)
+    given = {"every": 2, "name": "x"}
+    assert check_options("callback", "t", Tracker, given, known=known) == given
+    with pytest.raises(UsageError, match="callback t needs the option 'name'"):
+        check_options("callback", "t", Tracker, {"every": 2}, known=known)
 
 
 def test_the_records_own_check_is_asked() -> None:
