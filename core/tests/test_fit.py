@@ -289,6 +289,7 @@ def test_a_killed_run_resumed_gives_the_weights_of_one_left_alone(home, tmp_path
     assert weights[0] == weights[1]
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_a_run_cancelled_from_the_keyboard_goes_on_to_the_same_weights(home, tmp_path, caplog):
     class Interrupts:
         def on_step_end(self, event):

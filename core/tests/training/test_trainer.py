@@ -189,6 +189,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_last_good_checkpoint(prob
     assert np.isfinite(weights(problem.backend.restore(problem.state(), kept))).all()
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_finishes_the_step_saves_and_is_raised_again(problem, tmp_path):
     class Presses(type(problem.backend)):
         def step(self, state, batch, objective):
