@@ -29,28 +29,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Document": "finetuner.data.document",
-    "Run": "finetuner.runs.run",
-    **dict.fromkeys(
-        (
-            "delete_run",
-            "encode",
-            "evaluate",
-            "fit",
-            "get_model",
-            "get_run",
-            "inspect",
-            "list_runs",
-            "login",
-            "pull",
-            "push",
-            "resume_run",
-        ),
-        "finetuner.api",
-    ),
-}
-
 __all__ = [
     "Document",
     "Run",
@@ -68,12 +46,15 @@ __all__ = [
     "resume_run",
 ]
 
+_ELSEWHERE = {"Document": "finetuner.data.document", "Run": "finetuner.runs.run"}
+"""Where a public name lives that is not a function of ``finetuner.api``."""
+
 
 def __getattr__(name: str) -> Any:
     """Public names are loaded when first used, so that importing stays cheap."""
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module 'finetuner' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return getattr(importlib.import_module(_ELSEWHERE.get(name, "finetuner.api")), name)
 
 
 def __dir__() -> list[str]:
