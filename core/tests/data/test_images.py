@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,26 @@ def test_gray_and_palette_become_three_channels(save_image: Callable[..., Path])
     assert rgb(save_image("p.png", palette)) == two_by_one().tolist()
     assert rgb(save_image("one.png", Image.new("1", (1, 1), 1))) == [[[255] * 3]]
     assert rgb(Image.new("CMYK", (1, 1), (0, 255, 255, 0))) == [[list(RED)]]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.gif", "a.bmp", "a.tiff", "a.ppm", "a.jp2"])
+def test_every_known_format_is_decoded(save_image: Callable[..., Path], name: str) -> None:
+    pixels = np.full((16, 16, 3), 200, np.uint8)
+    assert np.abs(np.asarray(open_image(save_image(name, pixels))).astype(int) - 200).max() <= 2
+
+
+def test_what_is_no_known_format_is_said(tmp_path: Path) -> None:
+    page = tmp_path / "a.png"
+    page.write_text("<html>not found</html>")
+    for check in (open_image, check_image):
+        with pytest.raises(DataError, match=r"a\.png cannot be read as an image: .*none of JPEG"):
+            check(page)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png is not a file"):
+        check_image(tmp_path / "a.png")
 
 
 def test_sixteen_bits_become_eight_by_value_and_not_by_cutting(

@@ -147,6 +147,23 @@ def test_unreadable_images_are_skipped_and_counted_on_request(
     assert [data.origin(row) for row in range(4)] == ["row 0", "row 2", "row 3", "row 4"]
 
 
+def test_skipping_is_not_offered_where_a_row_that_is_missing_would_shift_the_others(
+    load: Load, save_image: Callable[..., Path]
+) -> None:
+    good = save_image("good.png")
+    with pytest.raises(DataError, match=r"row 1: there is no image at none\.png$"):
+        load([good, Path("none.png")], require_labels=False)
+
+
+def test_a_path_is_named_once(load: Load, save_image: Callable[..., Path]) -> None:
+    folder = save_image("cat/good.png").parent
+    bad = folder / "bad.png"
+    bad.write_bytes(b"no image")
+    with pytest.raises(DataError) as found:
+        load(folder.parent)
+    assert str(found.value).count("bad.png") == 1
+
+
 def test_nothing_readable_is_an_error_even_when_skipping(load: Load) -> None:
     with pytest.raises(DataError, match="none of the 2 images"):
         load(([b"x", b"y"], [0, 1]), skip_unreadable=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,17 +67,27 @@ def evaluate(
     distance: str = "cosine",
     batch_size: int = 32,
     csv_options: Mapping[str, Any] | None = None,
+    skip_unreadable: bool = False,
 ) -> dict[str, float]:
-    """Retrieval metrics of a tuned model: leave-one-out, or ``data`` against ``index``."""
+    """Retrieval metrics of a tuned model: leave-one-out, or ``data`` against ``index``.
+
+    ``skip_unreadable`` leaves out images that cannot be read.
+    """
     from finetuner.data import load_dataset
     from finetuner.plugins.host import default_host
     from finetuner.runs.measure import measure_model
 
     host = default_host()
     embedder = get_model(model) if isinstance(model, (str, os.PathLike)) else model
-    options = dict(csv_options or {})
-    queries = load_dataset(data, host, options=options, trainable=False)
-    against = None if index is None else load_dataset(index, host, options=options, trainable=False)
+    read = partial(
+        load_dataset,
+        host=host,
+        options=dict(csv_options or {}),
+        trainable=False,
+        skip_unreadable=skip_unreadable,
+    )
+    queries = read(data)
+    against = None if index is None else read(index)
     return measure_model(embedder, queries, against, metrics, distance, batch_size, host)
 
 

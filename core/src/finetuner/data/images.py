@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 Size = int | Sequence[int]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "MPO", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
 """Formats that are decoded: Pillow's own decoders, none that starts another program."""
+
+_UNKNOWN = f"its content is none of {', '.join(FORMATS)}"
 
 
 def open_image(content: Any) -> Image:
@@ -61,6 +64,7 @@ class _Blame:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, DataError | UsageError):
             return
+        import PIL
         from PIL import Image
 
         if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
@@ -70,6 +74,8 @@ class _Blame:
             ) from error
         if isinstance(error, FileNotFoundError):
             raise DataError(f"there is no image at {self.name}") from error
+        if isinstance(error, PIL.UnidentifiedImageError):
+            raise DataError(f"{self.name} cannot be read as an image: {_UNKNOWN}") from error
         # A damaged file makes decoders raise nearly anything: struct, zlib, key and type errors.
         if isinstance(error, Exception):
             raise DataError(f"{self.name} cannot be read as an image: {error}") from error
@@ -95,10 +101,16 @@ def _source(content: Any) -> Image:
     elif isinstance(content, str | os.PathLike):
         if not os.fspath(content).strip():
             raise DataError("no image is named")
-        data = local_path(content).read_bytes()
+        data = _file_bytes(local_path(content))
     else:
         raise DataError(f"a {type(content).__name__} is not an image")
     return PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def _file_bytes(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # reading a pipe would never end
+        raise DataError(f"{path} is not a file")
+    return path.read_bytes()
 
 
 def _from_pixels(pixels: np.ndarray) -> Image:

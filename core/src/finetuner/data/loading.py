@@ -119,7 +119,7 @@ def _checked(rows: Rows, require_labels: bool, skip_unreadable: bool) -> Labeled
         raise DataError("the data is empty: there is no row in it")
     _check_counts(rows)
     if rows.modality == "image":
-        rows = _readable(rows, skip_unreadable)
+        rows = _readable(rows, skip_unreadable, offer_skipping=require_labels)
     name_row = _namer(rows.origins)
     contents: Sequence[Any] | np.ndarray = rows.contents
     if rows.modality == "text":
@@ -140,17 +140,21 @@ def _check_counts(rows: Rows) -> None:
             raise DataError(f"there are {len(rows.contents)} contents, but {len(count)} {what}")
 
 
-def _readable(rows: Rows, skip: bool) -> Rows:
+def _readable(rows: Rows, skip: bool, *, offer_skipping: bool) -> Rows:
     bad = unreadable_images(rows.contents, first_only=not skip)
     if not bad:
         return rows
     name_row = _namer(rows.origins)
     if not skip:
         row, error = min(bad.items())
-        raise DataError(
-            f"{name_row(row)}: {error}; repair it, or give skip_unreadable=True to leave such "
-            "rows out and count them"
-        ) from error
+        place, problem = name_row(row), str(error)
+        where = problem if place in problem else f"{place}: {problem}"
+        advice = (
+            "; repair it, or give skip_unreadable=True to leave such rows out and count them"
+            if offer_skipping
+            else ""
+        )
+        raise DataError(f"{where}{advice}") from error
     good = [row for row in range(len(rows.contents)) if row not in bad]
     if not good:
         raise DataError(f"none of the {len(bad)} images can be read; the first: {bad[min(bad)]}")

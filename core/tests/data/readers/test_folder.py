@@ -58,6 +58,18 @@ def test_images_beside_classes_an_empty_class_and_an_empty_folder(
         folder.read(tmp_path, {})
 
 
+def test_a_class_may_be_a_link_but_a_link_inside_one_is_an_error(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    elsewhere = save_image("stock/cat/a.png").parent
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop/cat").symlink_to(elsewhere)
+    assert folder.read(tmp_path / "shop", {}).labels == ["cat"]
+    (elsewhere / "more").symlink_to(elsewhere)
+    with pytest.raises(DataError, match=r"more is a link to a folder, which is not followed"):
+        folder.read(tmp_path / "shop", {})
+
+
 def test_a_folder_takes_no_options(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="option of the reader 'folder' 'label'"):
         folder.read(tmp_path, {"label": "x"})

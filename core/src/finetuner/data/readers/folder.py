@@ -23,8 +23,8 @@ def read(data: str | os.PathLike[str], options: Mapping[str, Any]) -> Rows:
 
     Names that start with a dot are left out, and so are files beside the
     subfolders that are not images. A folder of images without subfolders has no
-    labels. Raises ``DataError`` for images beside subfolders and for an empty
-    subfolder.
+    labels. Raises ``DataError`` for images beside subfolders, for an empty
+    subfolder and for a link to a folder inside one.
     """
     only_known(options, (), "folder")
     root = Path(data)
@@ -54,4 +54,7 @@ def read(data: str | os.PathLike[str], options: Mapping[str, Any]) -> Rows:
 def _files(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            if (link := Path(place, name)).is_symlink():
+                raise DataError(f"{link} is a link to a folder, which is not followed: move it out")
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
