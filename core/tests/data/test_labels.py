@@ -37,6 +37,13 @@ def test_zero_dimensional_arrays_are_scalars() -> None:
     assert encode(np.array(3), np.array("3").item() and 4) == ([0, 1], ("3", "4"))
 
 
+def test_a_label_that_is_not_unicode_is_named_by_row() -> None:
+    with pytest.raises(
+        DataError, match=r"row 1 has the label '\\ud800', which is not valid Unicode"
+    ):
+        encode("é", "\ud800")
+
+
 def test_digits_of_text_compare_as_numbers_wherever_they_stand() -> None:
     assert encode("10", "2", "a1")[1] == ("2", "10", "a1")
 

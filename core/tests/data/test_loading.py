@@ -105,7 +105,7 @@ def test_ragged_arrays_are_named_by_row(load: Load) -> None:
 
 
 def test_a_value_that_is_not_finite_is_named_by_row(load: Load) -> None:
-    for value in (np.nan, np.inf):
+    for value in (np.nan, np.inf, -np.inf, 1e300):
         with pytest.raises(DataError, match="row 1 holds a NaN or an infinity"):
             load((np.array([[0.0], [value]]), [0, 1]))
 
@@ -209,6 +209,34 @@ def test_a_name_that_is_not_there_says_so(load: Load, tmp_path: Path) -> None:
             load(path)
     with pytest.raises(DataError, match=r"'nowhere' is read as one text.*folder"):
         load("nowhere")
+
+
+def test_a_file_of_no_known_kind_is_not_taken_for_a_text(load: Load, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("red\nblue\n")
+    for path in (notes, str(notes)):
+        with pytest.raises(DataError, match=r"notes\.txt' is neither a folder.*list of texts"):
+            load(path, require_labels=False)
+    assert load("notes", require_labels=False).contents == ["notes"]
+
+
+def test_columns_without_a_label_are_listed(load: Load, tmp_path: Path) -> None:
+    table = tmp_path / "shop.csv"
+    table.write_text("text,intent,id\nred,a,1\nblue,b,2\n")
+    with pytest.raises(DataError, match=r"none of its columns \('text', 'intent', 'id'\).*label="):
+        load(table)
+
+
+def test_nothing_where_a_content_is_expected_is_named_by_row(load: Load) -> None:
+    with pytest.raises(DataError, match=r"row 1 holds nothing \(None\): fill it or leave"):
+        load((["a", None, "c", "d"], [0, 0, 1, 1]))
+    with pytest.raises(DataError, match=r"row 0 holds nothing"):
+        load([None, "a"], require_labels=False)
+
+
+def test_rows_of_objects_are_refused_with_the_way_to_convert_them(load: Load) -> None:
+    with pytest.raises(DataError, match=r"row 0 holds object, not numbers: .*astype\('float32'\)"):
+        load((np.ones((4, 2), object), COLOURS))
 
 
 @pytest.mark.parametrize("data", [3, {"a": 1}, object(), [("a", 1)], ("a", "b")])

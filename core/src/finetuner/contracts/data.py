@@ -20,6 +20,8 @@ class Rows:
     numpy arrays; ``labels`` are the raw labels (``None``: the data has none, as
     for encoding). ``origins`` name each row for error messages ("row 3 of
     shop.csv"); empty means "row i". ``skipped`` counts rows left out on request.
+    ``columns`` are the names of a table's columns, for the error where none of
+    them is the label.
     """
 
     contents: Sequence[Any] | np.ndarray
@@ -27,3 +29,4 @@ class Rows:
     modality: Modality
     origins: Sequence[str] = field(default=())
     skipped: int = 0
+    columns: Sequence[str] = field(default=())

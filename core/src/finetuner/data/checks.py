@@ -40,9 +40,12 @@ def check_arrays(contents: Sequence[Any] | np.ndarray, name_row: NameRow) -> np.
             f"the array has shape {contents.shape}: give one row per item, N×features or more"
         )
     if contents.dtype.kind == "f":
-        finite = np.isfinite(contents).all(axis=tuple(range(1, contents.ndim)))
+        finite = _finite(contents)
         if not finite.all():
-            raise DataError(f"{name_row(int(np.argmin(finite)))} holds a NaN or an infinity")
+            raise DataError(
+                f"{name_row(int(np.argmin(finite)))} holds a NaN or an infinity, or a number "
+                "too large for float32: fill, scale or leave out such rows"
+            )
     return contents
 
 
@@ -109,6 +112,17 @@ def _check_unicode(text: str, row: int, name_row: NameRow) -> None:
         ) from error
 
 
+def _finite(rows: np.ndarray) -> np.ndarray:
+    """Which rows hold numbers that are finite in float32, as models take them."""
+    # A NaN or an infinity comes through as an extreme; the whole is never copied.
+    extremes = rows.reshape(len(rows), -1)
+    with np.errstate(over="ignore"):
+        lowest = extremes.min(axis=1).astype(np.float32)
+        highest = extremes.max(axis=1).astype(np.float32)
+    finite: np.ndarray = np.isfinite(lowest) & np.isfinite(highest)
+    return finite
+
+
 def _stacked(contents: Sequence[Any] | np.ndarray, name_row: NameRow) -> np.ndarray:
     rows: list[np.ndarray] = []
     for row, content in enumerate(contents):
@@ -117,7 +131,10 @@ def _stacked(contents: Sequence[Any] | np.ndarray, name_row: NameRow) -> np.ndar
         except ValueError as error:
             raise DataError(f"{name_row(row)} is ragged: {error}") from error
         if array.dtype.kind not in "biuf":
-            raise DataError(f"{name_row(row)} holds {array.dtype}, not numbers")
+            raise DataError(
+                f"{name_row(row)} holds {array.dtype}, not numbers: convert it, as with "
+                "array.astype('float32')"
+            )
         rows.append(array)
         if array.shape != rows[0].shape:
             raise DataError(

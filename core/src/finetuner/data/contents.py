@@ -69,6 +69,8 @@ def modality_of(contents: Sequence[Any]) -> Modality:
         raise DataError("the data is empty: there is no row in it")
     kinds = [kind_of(content) for content in contents]
     for row, kind in enumerate(kinds):
+        if contents[row] is None:
+            raise DataError(f"row {row} holds nothing (None): fill it or leave the row out")
         if kind is None:
             raise DataError(
                 f"row {row} is a {type(contents[row]).__name__}: contents are strings, image "

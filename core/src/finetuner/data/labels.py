@@ -51,7 +51,7 @@ def _scalar(label: object, row: int, name_row: Callable[[int], str]) -> str | in
     if is_missing(label):
         raise DataError(f"{name_row(row)} has no label ({label!r}): give it one or leave it out")
     if isinstance(label, str):
-        return str(label)
+        return _unicode(str(label), row, name_row)
     if isinstance(label, bool | np.bool_):
         return bool(label)
     if isinstance(label, int | np.integer):
@@ -66,6 +66,16 @@ def _scalar(label: object, row: int, name_row: Callable[[int], str]) -> str | in
         f"{name_row(row)} has a label of type {type(label).__name__} ({_short(label)}): "
         "a label is one string or one whole number"
     )
+
+
+def _unicode(label: str, row: int, name_row: Callable[[int], str]) -> str:
+    try:
+        label.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{name_row(row)} has the label {label!r}, which is not valid Unicode ({error.reason})"
+        ) from error
+    return label
 
 
 def _check_one_kind(values: Sequence[str | int | bool], name_row: Callable[[int], str]) -> None:

@@ -52,7 +52,7 @@ def load_dataset(
     else:
         rows = read_rows(data, host, options or {})
         if require_labels and rows.labels is None:
-            raise DataError(_no_labels(data))
+            raise DataError(_no_labels(data, rows.columns))
         dataset = _checked(rows, require_labels, skip_unreadable)
     if trainable if trainable is not None else require_labels:
         if dataset.labels is None:
@@ -84,14 +84,22 @@ def _recognise(data: object, records: Mapping[str, ReaderRecord]) -> ReaderRecor
             "the option reader=NAME"
         )
     if isinstance(data, str | os.PathLike):
-        raise DataError(
-            f"{os.fspath(data)!r} is not there, or is neither a folder, a .csv or .tsv file, "
-            "nor an image"
-        )
+        name = os.fspath(data)
+        if os.path.exists(name):
+            raise DataError(
+                f"{name!r} is neither a folder, a .csv or .tsv file, nor an image: give what "
+                "is in it, as a list of texts or as a file of such a kind"
+            )
+        raise DataError(f"{name!r} is not there: give the path of a file or folder that exists")
     raise UsageError(f"data of type {type(data).__name__} is not recognised: give {FORMS}")
 
 
-def _no_labels(data: object) -> str:
+def _no_labels(data: object, columns: Sequence[str]) -> str:
+    if columns:
+        return (
+            f"the data has no labels: none of its columns ({', '.join(map(repr, columns[:12]))}) is "
+            "known as the label; name it with the option label="
+        )
     if isinstance(data, str | os.PathLike):
         return (
             f"{os.fspath(data)!r} is read as one text or image, or holds no labels: training "

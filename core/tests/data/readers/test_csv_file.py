@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,37 @@ def test_the_header_can_be_said_to_be_there_or_not(read: Callable[..., Rows]) ->
 def test_a_first_row_that_may_be_either_is_an_error(read: Callable[..., Rows]) -> None:
     with pytest.raises(UsageError, match=r"'utterance', 'intent'.*header=True or header=False"):
         read("utterance,intent\na,x\nb,x\nc,y\nd,y\n")
+
+
+@pytest.mark.parametrize("other", [";", "\t", "|"])
+def test_another_delimiter_is_named_and_not_guessed(read: Callable[..., Rows], other: str) -> None:
+    body = "text,label\nred,a\nblue,b\n".replace(",", other)
+    with pytest.raises(UsageError, match=r"each holds .*: say which it is, as in delimiter="):
+        read(body)
+    assert read(body, delimiter=other).contents == ["red", "blue"]
+    assert read(body, delimiter=",").contents == body.split("\n")[:3]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"delimiter": "\n"}, r"delimiter is '\\n': give one character"),
+        ({"delimiter": '"'}, "delimiter is '\"': give one character"),
+        ({"encoding": 3}, "encoding is 3: give its name"),
+    ],
+)
+def test_options_that_cannot_be(
+    read: Callable[..., Rows], options: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(UsageError, match=problem):
+        read("text,label\nred,a\n", **options)
+
+
+def test_a_long_text_is_read_and_the_limit_of_others_stays(read: Callable[..., Rows]) -> None:
+    before = csv.field_size_limit()
+    text = "red " * 50_000
+    assert read(f"text,label\n{text},a\n").contents == [text]
+    assert csv.field_size_limit() == before
 
 
 def test_quotes_line_breaks_and_blank_lines(read: Callable[..., Rows]) -> None:

@@ -6,7 +6,8 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from finetuner.errors import DataError, UsageError
 CSV_OPTIONS = (*COLUMN_OPTIONS, "delimiter", "header", "encoding")
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_OTHERS = (";", "\t", "|", ",")
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,34 @@ def read(data: str | os.PathLike[str], options: Mapping[str, Any]) -> Rows:
         else [table.records[row][columns.label].strip() for row in body],
         modality=modality,
         origins=[table.origin(row) for row in body],
+        columns=_names(table, header),
     )
 
 
 def _read_table(path: Path, options: Mapping[str, Any]) -> _Table:
     delimiter = options.get("delimiter", _DELIMITERS.get(path.suffix.lower(), ","))
-    if not isinstance(delimiter, str) or len(delimiter) != 1:
-        raise UsageError(f"delimiter is {delimiter!r}: give one character")
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '\r\n"':
+        raise UsageError(f"delimiter is {delimiter!r}: give one character that parts cells")
     text = _decode(path, options.get("encoding", "utf-8-sig"))
+    with _fields_up_to(len(text)):
+        table = _parse(path.name, text, delimiter)
+    if "delimiter" not in options:
+        _check_delimiter(table, delimiter)
+    return table
+
+
+@contextmanager
+def _fields_up_to(length: int) -> Iterator[None]:
+    """Let cells be longer than the csv module's 131,072 characters, which is for all readers."""
+    before = csv.field_size_limit()
+    csv.field_size_limit(max(before, length))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _parse(name: str, text: str, delimiter: str) -> _Table:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     records: list[list[str]] = []
     numbers: list[int] = []
@@ -95,17 +117,32 @@ def _read_table(path: Path, options: Mapping[str, Any]) -> _Table:
             numbers.append(number)
             if len(record) != len(records[0]):
                 raise DataError(
-                    f"row {number} of {path.name} has {len(record)} cells, but row {numbers[0]} "
+                    f"row {number} of {name} has {len(record)} cells, but row {numbers[0]} "
                     f"has {len(records[0])}: quote cells that hold the delimiter {delimiter!r}"
                 )
     except csv.Error as error:
-        raise DataError(f"line {reader.line_num} of {path.name} is not CSV: {error}") from error
+        raise DataError(f"line {reader.line_num} of {name} is not CSV: {error}") from error
     if not records:
-        raise DataError(f"{path.name} is empty: it has no row of data")
-    return _Table(path.name, tuple(records), tuple(numbers))
+        raise DataError(f"{name} is empty: it has no row of data")
+    return _Table(name, tuple(records), tuple(numbers))
 
 
-def _decode(path: Path, encoding: str) -> str:
+def _check_delimiter(table: _Table, delimiter: str) -> None:
+    """Refuse to take whole lines for cells where another delimiter parts all of them."""
+    if len(table.records[0]) > 1 or len(table.records) < 2:
+        return
+    for other in _OTHERS:
+        counts = {line.count(other) for (line,) in table.records}
+        if other != delimiter and len(counts) == 1 and 0 not in counts:
+            raise UsageError(
+                f"no row of {table.name} holds the delimiter {delimiter!r}, but each holds "
+                f"{other!r}: say which it is, as in delimiter={other!r}"
+            )
+
+
+def _decode(path: Path, encoding: object) -> str:
+    if not isinstance(encoding, str):
+        raise UsageError(f"encoding is {encoding!r}: give its name, such as 'utf-8' or 'cp1252'")
     try:
         data = path.read_bytes()
         return data.decode(encoding)
@@ -153,10 +190,14 @@ def _check_first_row(table: _Table, options: Mapping[str, Any]) -> None:
 
 
 def _columns(table: _Table, header: bool, options: Mapping[str, Any]) -> Columns:
-    names = table.records[0]
+    return choose_columns(_names(table, header), options, table.name)
+
+
+def _names(table: _Table, header: bool) -> list[str]:
+    first = table.records[0]
     if header:
-        return choose_columns([name.strip() for name in names], options, table.name)
-    return choose_columns([f"column {index}" for index in range(len(names))], options, table.name)
+        return [name.strip() for name in first]
+    return [f"column {index}" for index in range(len(first))]
 
 
 def _locate(cell: str, folder: Path) -> str | Path:

@@ -17,19 +17,19 @@ from finetuner.data.readers.values import rows_of
 def matches(data: object) -> bool:
     """A list of contents, an array of rows, or one text, image file or Pillow image.
 
-    The name of a CSV file or a folder is no text.
+    The name of a CSV file, a folder or any other file that exists is no text.
     """
     if isinstance(data, list):
         if not data:
             # An empty list of another class (docarray's) is for that class's own reader.
             return type(data) is list
-        return kind_of(data[0]) is not None or _is_row(data[0])
+        return data[0] is None or kind_of(data[0]) is not None or _is_row(data[0])
     if isinstance(data, str):
         table = os.path.splitext(data)[1].lower() in (".csv", ".tsv") and "\n" not in data
-        return not table and not os.path.isdir(data)
+        return not table and (looks_like_image_path(data) or not os.path.exists(data))
     if isinstance(data, os.PathLike):
         return looks_like_image_path(os.fspath(data))
-    return isinstance(data, np.ndarray) or is_pil_image(data)
+    return (isinstance(data, np.ndarray) and data.ndim > 0) or is_pil_image(data)
 
 
 def read(data: Any, options: Mapping[str, Any]) -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,8 @@ def table_rows(
     labels = None if columns.label is None else column(columns.label)
     contents = column(columns.content)
     if columns.modality is None:
-        return rows_of(contents, labels)
-    return Rows(contents, labels, columns.modality)
+        return replace(rows_of(contents, labels), columns=names)
+    return Rows(contents, labels, columns.modality, columns=names)
 
 
 def label_values(labels: Any) -> list[Any]:
