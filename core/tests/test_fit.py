@@ -13,6 +13,7 @@ import finetuner
 from finetuner import api
 from finetuner.builtin.numpy_model import LinearModel
 from finetuner.errors import (
+    ArtifactError,
     DataError,
     MissingDependencyError,
     ModelError,
@@ -256,6 +257,39 @@ def test_push_and_pull_between_stores(home, tmp_path):
     assert api.export(run.name, tmp_path / "exported") == tmp_path / "exported"
     with pytest.raises(UsageError, match="exists"):
         api.export(run.name, tmp_path / "exported")
+
+
+def test_a_model_is_named_by_run_artifact_tag_or_directory(home, tmp_path):
+    points, _ = blobs()
+    run = finetuner.fit(model(), blobs(), run_name="shop", **QUICK | {"to_onnx": True})
+    vectors = finetuner.encode(finetuner.get_model("shop"), points)
+    directory = run.save_artifact(tmp_path)
+    tagged = finetuner.push(directory, (tmp_path / "other").as_uri(), name="copy", tag="v1")
+    for source in (run.artifact_id, tagged, f"{tmp_path}/other/copy:v1", directory, "shop"):
+        np.testing.assert_array_equal(finetuner.encode(source, points), vectors)
+    assert finetuner.push(tagged, (tmp_path / "third").as_uri()).endswith(tagged[-64:])
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "words"),
+    [
+        ("shp", UnknownNameError, "unknown run 'shp': did you mean 'shop'.*STORE/NAME"),
+        ("x" * 5000, UnknownNameError, "unknown run"),
+        ("a\0b/c", UsageError, "names no directory"),
+        (".", ArtifactError, r"has no manifest\.json: it is not a bundle"),
+    ],
+)
+def test_what_names_no_model_is_said(home, tmp_path, monkeypatch, source, error, words):
+    monkeypatch.chdir(tmp_path)
+    finetuner.fit(model(), blobs(), run_name="shop", **QUICK)
+    with pytest.raises(error, match=words):
+        finetuner.get_model(source)
+
+
+@pytest.mark.parametrize("wrong", [None, 3])
+def test_what_is_no_model_is_said(wrong):
+    with pytest.raises(UsageError, match="model is a (NoneType|int): give what get_model returned"):
+        finetuner.encode(wrong, ["text"])
 
 
 RUN = """

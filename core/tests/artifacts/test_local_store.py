@@ -53,7 +53,7 @@ def test_relative_paths_are_of_the_working_directory(
     assert LocalStore.from_url("~/models").root == Path("/home/me/models")
 
 
-@pytest.mark.parametrize("url", ["file://", "file:///", "", "s3://bucket"])
+@pytest.mark.parametrize("url", ["file://", "file:///", "", "file:///a%00b", "s3://bucket"])
 def test_urls_that_name_no_directory(url: str) -> None:
     with pytest.raises(UsageError, match="file://"):
         LocalStore.from_url(url)

@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def test_progress_shows_a_bar(text_bundle: Path, capsys: pytest.CaptureFixture[s
     assert "encoding" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, "3"])
 def test_a_batch_size_that_cannot_be(text_bundle: Path, batch_size: int) -> None:
     with pytest.raises(UsageError, match="batch_size"):
         OnnxEmbedder.from_bundle(text_bundle).encode(TEXTS, batch_size)
@@ -153,6 +154,31 @@ def test_contents_of_another_kind_are_named(text_bundle: Path) -> None:
         embedder.encode(3)
     with pytest.raises(DataError, match="row 1"):
         embedder.encode(["red", 3])
+    with pytest.raises(UsageError, match="dict"):
+        embedder.encode({"red": 1})
+    with pytest.raises(DataError, match="row 1 holds a text that is not valid Unicode"):
+        embedder.encode(["red", "\ud800"])
+
+
+def test_a_single_number_is_no_row(array_bundle: Path) -> None:
+    with pytest.raises(UsageError, match="ndarray"):
+        OnnxEmbedder.from_bundle(array_bundle).encode(np.array(3.0))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_vector_that_is_not_finite_is_named_by_row(array_bundle: Path, value: float) -> None:
+    contents = np.ones((3, 3), np.float32)
+    contents[1, 0] = value
+    with pytest.raises(DataError, match="vector of row 1 is not finite"):
+        OnnxEmbedder.from_bundle(array_bundle).encode(contents, batch_size=2)
+
+
+def test_threads_may_share_a_model(text_bundle: Path) -> None:
+    embedder = OnnxEmbedder.from_bundle(text_bundle, threads=1)
+    expected = embedder.encode(TEXTS)
+    with ThreadPoolExecutor(4) as pool:
+        for vectors in pool.map(lambda _: embedder.encode(TEXTS), range(20)):
+            np.testing.assert_allclose(vectors, expected, atol=1e-6)
 
 
 def test_a_model_that_fails_says_at_which_shape(array_bundle: Path) -> None:
@@ -180,6 +206,8 @@ def test_threads_change_nothing(text_bundle: Path) -> None:
 def test_a_provider_that_is_not_built_in_is_an_error(text_bundle: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"TPUExecutionProvider.*CPUExecutionProvider"):
         OnnxEmbedder.from_bundle(text_bundle, providers=["TPUExecutionProvider"])
+    with pytest.raises(UsageError, match="give a list of names"):
+        OnnxEmbedder.from_bundle(text_bundle, providers="CPUExecutionProvider")
     embedder = OnnxEmbedder.from_bundle(text_bundle, providers=["CPUExecutionProvider"])
     assert embedder.providers == ("CPUExecutionProvider",)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuner.contracts import ExporterRecord
-from finetuner.errors import UsageError
+from finetuner.errors import UnknownNameError, UsageError
 from finetuner.runs.directory import home_directory
 from finetuner.runs.run import get_run
 
@@ -30,13 +30,14 @@ def get_model(
     """An embedding model for production: needs finetuner-core and onnxruntime alone.
 
     ``source`` is an artifact id (``STORE/NAME@sha256:…``), ``STORE/NAME[:TAG]``,
-    or a bundle's directory. Every byte is verified before it is used.
+    the name of a run, or a bundle's directory. Every byte is verified before it
+    is used. ``providers`` are onnxruntime's, first choice first.
     """
     from finetuner.inference import OnnxEmbedder
     from finetuner.plugins.host import default_host
 
     host = default_host()
-    path = _bundle(source) or _pulled(str(source), home, host)
+    path = _located(source, home, host)
     transforms = host.by_name("transforms")
     return OnnxEmbedder.from_bundle(path, providers=providers, transforms=transforms)
 
@@ -51,7 +52,7 @@ def encode(
     from finetuner.data import load_dataset
     from finetuner.plugins.host import default_host
 
-    embedder = get_model(model) if isinstance(model, (str, os.PathLike)) else model
+    embedder = _embedder(model)
     if isinstance(data, (list, tuple)) and not data:
         return embedder.encode([], batch_size=batch_size)
     rows = load_dataset(data, default_host(), require_labels=False)
@@ -78,7 +79,7 @@ def evaluate(
     from finetuner.runs.measure import measure_model
 
     host = default_host()
-    embedder = get_model(model) if isinstance(model, (str, os.PathLike)) else model
+    embedder = _embedder(model)
     read = partial(
         load_dataset,
         host=host,
@@ -99,14 +100,17 @@ def push(
     tag: str = "latest",
     home: str | os.PathLike[str] | None = None,
 ) -> str:
-    """Push a bundle's directory, or a run's artifact, to ``store``; returns its artifact id."""
+    """Push a bundle's directory, a run's artifact, or one of another store, to ``store``.
+
+    Returns its artifact id.
+    """
     from finetuner.artifacts import open_store, read_manifest
     from finetuner.artifacts import push as push_bundle
     from finetuner.plugins.host import default_host
 
     host = default_host()
     target = open_store(store, host)
-    path = _bundle(source) or _pulled(get_run(str(source), home=home).artifact_id, home, host)
+    path = _located(source, home, host)
     return push_bundle(path, target, name or read_manifest(path).name, tag)
 
 
@@ -134,11 +138,7 @@ def export(
 
     host = default_host()
     exporter: ExporterRecord | None = None if form == "bundle" else host.get("exporters", form)
-    path = _bundle(source)
-    if path is None:
-        named = str(source)
-        address = named if "/" in named else get_run(named, home=home).artifact_id
-        path = _pulled(address, home, host)
+    path = _located(source, home, host)
     if exporter is not None:
         return exporter.export(path, Path(directory))
     target = Path(directory)
@@ -148,16 +148,39 @@ def export(
     return target
 
 
-def _bundle(source: str | os.PathLike[str]) -> Path | None:
-    """``source`` where it is a bundle's directory."""
-    from finetuner.artifacts import MANIFEST
+def _embedder(model: OnnxEmbedder | str | os.PathLike[str]) -> OnnxEmbedder:
+    from finetuner.inference import OnnxEmbedder
 
-    path = Path(source)
-    return path if (path / MANIFEST).is_file() else None
+    if isinstance(model, (str, os.PathLike)):
+        return get_model(model)
+    if not isinstance(model, OnnxEmbedder):
+        raise UsageError(
+            f"model is a {type(model).__name__}: give what get_model returned, an artifact id, "
+            "the name of a run, or a bundle's directory"
+        )
+    return model
 
 
-def _pulled(address: str, home: str | os.PathLike[str] | None, host: Host) -> Path:
-    """The bundle at an artifact's address, kept under ``home``."""
-    from finetuner.artifacts import pull_cached, store_opener
+def _located(
+    source: str | os.PathLike[str], home: str | os.PathLike[str] | None, host: Host
+) -> Path:
+    """The bundle that ``source`` means: a directory, a run's artifact, or one in a store.
 
+    What is in a store is kept under ``home``.
+    """
+    from finetuner.artifacts import pull_cached, read_manifest, store_opener
+
+    name = os.fspath(source)
+    if os.path.isdir(name):
+        read_manifest(name)
+        return Path(name)
+    address = name if "/" in name else _run_artifact(name, home)
     return pull_cached(address, home_directory(home) / "artifacts", store_opener(host))
+
+
+def _run_artifact(name: str, home: str | os.PathLike[str] | None) -> str:
+    try:
+        return get_run(name, home=home).artifact_id
+    except UnknownNameError as error:
+        hint = f"{error.hint}; give a run, a bundle's directory, or STORE/NAME[:TAG]"
+        raise UnknownNameError(error.kind, name, error.known, hint) from None

@@ -48,7 +48,7 @@ class LocalStore:
         path = unquote(rest) if separator else url
         if separator and path.startswith("localhost/"):
             path = path.removeprefix("localhost")
-        if not path.strip("/"):
+        if not path.strip("/") or "\0" in path:
             raise UsageError(f"{url!r} names no directory: use file:///path/to/store")
         return cls(path)
 

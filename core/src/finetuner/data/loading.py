@@ -96,9 +96,10 @@ def _recognise(data: object, records: Mapping[str, ReaderRecord]) -> ReaderRecor
 
 def _no_labels(data: object, columns: Sequence[str]) -> str:
     if columns:
+        listed = ", ".join(map(repr, columns[:12]))
         return (
-            f"the data has no labels: none of its columns ({', '.join(map(repr, columns[:12]))}) is "
-            "known as the label; name it with the option label="
+            f"the data has no labels: none of its columns ({listed}) is known as the label; name "
+            "it with the option label="
         )
     if isinstance(data, str | os.PathLike):
         return (

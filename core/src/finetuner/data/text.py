@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from finetuner.contracts import Preprocessing
-from finetuner.errors import ArtifactError, UsageError
+from finetuner.errors import ArtifactError, DataError, UsageError
 
 TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """The inputs that core can make of text."""
@@ -109,23 +109,40 @@ class TextTokenizer:
         return None if truncation is None else int(truncation["max_length"])
 
     def tokenize(self, texts: Sequence[str] | np.ndarray) -> Tokens:
-        """Token ids with the special tokens that the file asks for."""
+        """Token ids with the special tokens that the file asks for.
+
+        Raises ``DataError`` naming the row of a text that is not valid Unicode.
+        """
         blocks = [
-            self._tokenize([self._prefix + text for text in texts[start : start + _BLOCK]])
+            self._tokenize([self._prefix + text for text in texts[start : start + _BLOCK]], start)
             for start in range(0, max(1, len(texts)), _BLOCK)
         ]
         ids, lengths, types = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         return Tokens(ids, offsets, types if types.any() else None)
 
-    def _tokenize(self, block: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _tokenize(
+        self, block: Sequence[str], first_row: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Flat ids, the length of each text, and flat types (empty where not wanted)."""
-        encodings = self._tokenizer.encode_batch_fast(block) if block else []
+        try:
+            encodings = self._tokenizer.encode_batch_fast(block) if block else []
+        except TypeError as error:
+            row = first_row + next(row for row, text in enumerate(block) if not _is_unicode(text))
+            raise DataError(f"row {row} holds a text that is not valid Unicode") from error
         lengths = np.asarray([len(encoding) for encoding in encodings], dtype=np.int64)
         ids = _flat((encoding.ids for encoding in encodings), lengths, np.int32)
         if not self._types_wanted:
             return ids, lengths, np.zeros(0, np.uint8)
         return ids, lengths, _flat((e.type_ids for e in encodings), lengths, np.uint8)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _flat(

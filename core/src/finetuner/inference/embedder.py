@@ -12,7 +12,7 @@ import numpy as np
 from finetuner.artifacts import MODEL, verify_bundle
 from finetuner.contracts import InputSpec, Manifest, TransformRecord
 from finetuner.data import Preprocessor
-from finetuner.errors import ArtifactError, ModelError, UsageError
+from finetuner.errors import ArtifactError, DataError, ModelError, UsageError
 from finetuner.inference.session import (
     Session,
     describe_shapes,
@@ -90,10 +90,10 @@ class OnnxEmbedder:
         or arrays, as the model was trained on. One text or image alone counts as
         a list of one and gives 1×``width``; no contents give 0×``width``.
         ``progress`` shows a bar. Raises ``DataError`` for a content that cannot
-        be read, ``UsageError`` for a ``batch_size`` below 1.
+        be read or has no finite vector, ``UsageError`` for a ``batch_size`` below 1.
         """
-        if batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
+        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise UsageError(f"batch_size is {batch_size!r}; it must be a whole number from 1")
         rows = self._as_rows(contents)
         vectors = np.empty((len(rows), self.width), np.float32)
         if not len(rows):
@@ -104,6 +104,7 @@ class OnnxEmbedder:
         for batch in _track(batches) if progress else batches:
             (inputs,), picked = encoded.chunks(batch, 1)
             vectors[picked] = self._run(inputs)
+        _check_finite(vectors)
         return vectors
 
     def _as_rows(self, contents: Any) -> Sequence[Any] | np.ndarray:
@@ -112,7 +113,8 @@ class OnnxEmbedder:
             single = contents.ndim in (2, 3)
         if single:
             return [contents]
-        if not isinstance(contents, Iterable):
+        no_rows = isinstance(contents, Mapping) or _is_scalar(contents)
+        if no_rows or not isinstance(contents, Iterable):
             raise UsageError(
                 f"contents are of type {type(contents).__name__}: give a list, or one text or image"
             )
@@ -131,6 +133,19 @@ class OnnxEmbedder:
 def _is_image(value: object) -> bool:
     """Whether ``value`` is a Pillow image, told without importing Pillow."""
     return hasattr(value, "getbands") and hasattr(value, "convert")
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 0
+
+
+def _check_finite(vectors: np.ndarray) -> None:
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise DataError(
+            f"the vector of row {int(np.argmin(finite))} is not finite: the row holds a NaN, or "
+            "numbers larger than any that the model was trained on"
+        )
 
 
 def _longest_first(lengths: np.ndarray | None, count: int) -> np.ndarray:

@@ -43,6 +43,8 @@ def open_session(
     for a provider that it was built without, ``UsageError`` for one that it does
     not grant, ``ArtifactError`` for a file that it cannot load.
     """
+    if isinstance(providers, str):
+        raise UsageError(f"providers is {providers!r}: give a list of names")
     runtime = _onnxruntime()
     available = runtime.get_available_providers()
     for provider in providers or ():
