@@ -28,8 +28,15 @@ def check(python: str, directory: Path) -> bool:
     return subprocess.run(tests, cwd=ROOT).returncode == 0 and consistent
 
 
+def runs(python: str) -> bool:
+    """Whether ``python`` is here: a version manager's shim may be, and have nothing behind it."""
+    return shutil.which(python) is not None and (
+        subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
+    )
+
+
 def main(pythons: list[str]) -> int:
-    found = [python for python in pythons if shutil.which(python)]
+    found = [python for python in pythons if runs(python)]
     failed = []
     with tempfile.TemporaryDirectory() as directory:
         for python in found:
