@@ -28,10 +28,11 @@ def main() -> None:
     arguments = parser.parse_args()
 
     train, held_out = split(arguments.seed, per_service=arguments.per_service)
-    print(
-        f"{len(train[0])} operations of {len(set(train[1]))} services to train on, "
-        f"{len(held_out[0])} of {len(set(held_out[1]))} other services to measure on\n"
-    )
+    if not arguments.json:
+        print(
+            f"{len(train[0])} operations of {len(set(train[1]))} services to train on, "
+            f"{len(held_out[0])} of {len(set(held_out[1]))} other services to measure on\n"
+        )
     run = finetuner.fit(
         model_directory(),
         train_data=train,
