@@ -342,6 +342,12 @@ def test_a_model_that_cannot_be_copied_is_refused(cnn, cnn_plan):
         adapt(cnn, cnn_plan())
 
 
+def test_torchscript_is_refused(cnn, cnn_plan, images):
+    traced = torch.jit.trace(cnn.eval(), tensors(images)["image"])
+    with pytest.raises(ModelError, match="the module that it was scripted or traced from"):
+        adapt(traced, cnn_plan())
+
+
 def test_a_weight_norm_in_use_can_be_copied(cnn_plan):
     with pytest.warns(FutureWarning):
         model = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 6)), nn.ReLU(), nn.Linear(6, 2))

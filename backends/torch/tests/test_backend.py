@@ -10,11 +10,13 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 
 from finetuner.adaptation import make_plan
 from finetuner.contracts import Batch, OptimizerSpec, PlanOptions
 from finetuner.plugins import default_host
 from finetuner.testing.objectives import Contrast
+from finetuner_torch.attention import unfused_attention
 from finetuner_torch.backend import TorchBackend
 
 BACKEND = TorchBackend()
@@ -116,3 +118,41 @@ def test_minilm_exported_agrees_with_the_framework_at_several_shapes(tmp_path):
         expected = BACKEND.embed(state, sample(*shape))
         np.testing.assert_allclose(session.run(None, sample(*shape))[0], expected, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1.0, atol=1e-5)
+
+
+class PaddedEncoder(nn.Module):
+    """A classifier that hands its padding to ``nn.TransformerEncoder``."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.tokens = nn.Embedding(60, 8)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+        self.head = nn.Linear(8, 3)
+
+    def hidden(self, input_ids, attention_mask):
+        return self.encoder(self.tokens(input_ids), src_key_padding_mask=attention_mask == 0)
+
+    def forward(self, input_ids, attention_mask):
+        return self.head(self.hidden(input_ids, attention_mask)[:, 0])
+
+
+@pytest.mark.parametrize("freeze", [None, "backbone"])
+def test_a_padded_encoder_is_pooled_over_what_is_not_padding(tokens, freeze):
+    inputs = tokens(4, 6)
+    inputs["attention_mask"][:, 4:] = 0
+    options = {} if freeze is None else {"freeze": freeze, "output_dim": 5}
+    model = PaddedEncoder()
+
+    _, state = state_of(model, inputs, pooling="mean", normalize=False, **options)
+    found = BACKEND.embed(state, inputs)
+
+    with torch.no_grad(), unfused_attention():
+        hidden = model.eval().hidden(**{n: torch.from_numpy(a) for n, a in inputs.items()})
+    rows = zip(hidden.numpy(), inputs["attention_mask"], strict=True)
+    expected = torch.from_numpy(np.stack([row[mask == 1].mean(0) for row, mask in rows]))
+    if freeze is not None:
+        expected = state.model.projection(expected).detach()
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
+    _, scalars = BACKEND.step(state, Batch((inputs,), np.array([0, 0, 1, 1])), Contrast())
+    assert np.isfinite(scalars["loss"])

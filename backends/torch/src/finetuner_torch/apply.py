@@ -14,6 +14,7 @@ from finetuner.contracts import AdaptationPlan, FeatureMap, PoolingChoice, Pooli
 from finetuner.errors import ModelError, UnknownNameError
 from finetuner.plugins import default_host
 from finetuner_torch import xp
+from finetuner_torch.attention import unfused_attention
 from finetuner_torch.capture import capture, describe
 from finetuner_torch.copying import copy_module
 from finetuner_torch.dropping import drop_weights
@@ -97,7 +98,8 @@ class EmbeddingModel(nn.Module):
         if names not in self._maps:
             self._maps[names] = input_map(self.backbone, names)
         args, kwargs = self._maps[names].bind(inputs)
-        return self.backbone(*args, **kwargs)
+        with unfused_attention():
+            return self.backbone(*args, **kwargs)
 
     def _tapped(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
         features = self.plan.features
@@ -146,6 +148,7 @@ def adapt(
     """
     _check_plan(plan)
     backbone = copy_module(unwrap(model))
+    _refuse_torchscript(backbone)
     _check_layers(backbone, plan)
     drop_weights(backbone, plan)
     device, _ = placement(backbone)
@@ -194,6 +197,14 @@ def _check_plan(plan: AdaptationPlan) -> None:
                 f"freezing policy {plan.freeze.policy!r} asks for {text}, which the PyTorch "
                 "backend does not have: choose another policy"
             )
+
+
+def _refuse_torchscript(backbone: nn.Module) -> None:
+    if isinstance(backbone, torch.jit.ScriptModule):
+        raise ModelError(
+            "the model is TorchScript, whose layers can be neither read from nor taken off: "
+            "give the module that it was scripted or traced from"
+        )
 
 
 def _check_layers(backbone: nn.Module, plan: AdaptationPlan) -> None:

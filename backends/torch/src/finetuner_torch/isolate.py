@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from finetuner_torch.attention import unfused_attention
+
 DEPTH = 6
 """How far from a module's attributes and hooks state is looked for."""
 
@@ -120,7 +122,7 @@ def untouched(model: nn.Module, *, data: bool) -> Iterator[Snapshot]:
         stack.callback(snapshot.restore)
         stack.enter_context(_random_states())
         stack.enter_context(_caches(model))
-        stack.enter_context(_slow_attention())
+        stack.enter_context(unfused_attention())
         stack.enter_context(_eager())
         stack.enter_context(_quiet())
         yield snapshot
@@ -155,17 +157,6 @@ def _caches(model: nn.Module) -> Iterator[None]:
 
 def _is_cache(item: Any) -> bool:
     return type(item).__name__ == "_lru_cache_wrapper"
-
-
-@contextmanager
-def _slow_attention() -> Iterator[None]:
-    """The fused fast path of attention hides its operations, and fails on fake tensors."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 @contextmanager
