@@ -65,6 +65,34 @@ def test_a_transformer_at_several_lengths(bert, bert_plan, tokens, poolings, tmp
         np.testing.assert_allclose(run(path, inputs), embed(state, inputs), atol=1e-5)
 
 
+class Recurrent(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.tokens, self.cells = nn.Embedding(60, 8), kind(8, 6, batch_first=True)
+
+    def forward(self, input_ids):
+        return self.cells(self.tokens(input_ids))[0][:, -1]
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_one_recurrent_model_after_another_at_several_lengths(kind, cnn_plan, tokens, tmp_path):
+    path = tmp_path / "model.onnx"
+    plan = cnn_plan(inputs=("input_ids",), head=(), taps=(Tap(""),), width=6)
+    for _ in range(2):
+        state = state_of(adapt(Recurrent(kind), plan))
+        export(state, path, TEXT[:1], {"input_ids": tokens(2, 5)["input_ids"]})
+        for rows, length in ((1, 4), (3, 9)):
+            inputs = {"input_ids": tokens(rows, length)["input_ids"]}
+            np.testing.assert_allclose(run(path, inputs), embed(state, inputs), atol=1e-5)
+
+
+def test_a_length_that_is_baked_in_is_named(cnn_plan, tokens, tmp_path):
+    plan = cnn_plan(inputs=("input_ids",), head=(), taps=(Tap(""),), width=6)
+    state = state_of(adapt(Recurrent(nn.RNN), plan))
+    with pytest.raises(ExportError, match=r"static shape of 5 for .*shape\[1\]"):
+        export(state, tmp_path / "m.onnx", TEXT[:1], {"input_ids": tokens(2, 5)["input_ids"]})
+
+
 def test_an_inner_value_of_the_outputs_name_does_no_harm(cnn_plan, tmp_path):
     class Awkward(nn.Module):
         def __init__(self):

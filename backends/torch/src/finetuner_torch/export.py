@@ -55,7 +55,7 @@ def export(state: State, path: Path, inputs: Sequence[InputSpec], sample: Inputs
     arrays = {spec.name: _at_least_two(sample[spec.name], spec) for spec in inputs}
     model = copy_module(state.model).cpu().eval()
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), _fresh_dispatch(), torch.no_grad():
             program = torch.onnx.export(
                 _Positional(model, names),
                 tuple(to_tensors(arrays, torch.device("cpu")).values()),
@@ -70,7 +70,7 @@ def export(state: State, path: Path, inputs: Sequence[InputSpec], sample: Inputs
             onnx.checker.check_model(str(path), full_check=True)
     except Exception as error:
         raise ExportError(
-            f"the model cannot be exported to ONNX: {_first_line(error)}. Its inputs were "
+            f"the model cannot be exported to ONNX: {_cause(error)}. Its inputs were "
             + ", ".join(f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in inputs)
         ) from error
 
@@ -114,6 +114,23 @@ def _rename(graph: Any, inputs: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
+def _fresh_dispatch() -> Iterator[None]:
+    """Recurrent operations choose their kernels anew, inside and afterwards.
+
+    The exporter puts loops of free length in their place, but leaves the choice
+    that an earlier call or export cached, which bakes the length in.
+    """
+    recurrent = (torch.ops.aten.lstm.input, torch.ops.aten.gru.input)
+    for operation in recurrent:
+        operation._dispatch_cache.clear()
+    try:
+        yield
+    finally:
+        for operation in recurrent:
+            operation._dispatch_cache.clear()
+
+
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporter's progress, its warnings and its log."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
@@ -133,8 +150,11 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _first_line(error: BaseException) -> str:
-    """The exporter's errors are reports of many pages; the cause says it in one line."""
+def _cause(error: BaseException) -> str:
+    """The exporter's errors are reports of many pages; the cause says it in a line or two."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return repr(error)
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
