@@ -19,7 +19,8 @@ from finetuner.contracts.graph import (
     Tensor,
 )
 from finetuner_torch.biases import join_biases
-from finetuner_torch.classify import Flow, classify
+from finetuner_torch.classify import classify
+from finetuner_torch.flow import Flow
 from finetuner_torch.lineage import Lineage, lineage_of
 from finetuner_torch.recorder import RawCall, RawOperation, Recording
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 from finetuner.contracts.graph import OperationKind
-from finetuner_torch.lineage import Lineage
+from finetuner_torch.flow import Flow
 from finetuner_torch.normalise import normalisation
 from finetuner_torch.operations import (
     ATTENTION,
@@ -29,26 +27,6 @@ from finetuner_torch.recorder import RawOperation
 AFFINE = frozenset({"mul", "add", "addcmul", "multiply"})
 THROUGH = frozenset({"add", "sub", "mul", "div", "masked_fill", "where", "clamp", "tanh", "max"})
 """What may stand between attention's scores and their softmax, besides reshapes."""
-
-
-@dataclass(frozen=True)
-class Flow:
-    """A recording's data operations with the look-ups that classification needs."""
-
-    lineage: Lineage
-    parameter_shapes: Mapping[str, tuple[int, ...]]
-    outputs: frozenset[int]
-
-    @cached_property
-    def producer(self) -> dict[int, RawOperation]:
-        """The operation that made each value."""
-        return {v: operation for operation in self.lineage.operations for v in operation.outputs}
-
-    def back(self, operation: RawOperation) -> Iterator[RawOperation]:
-        """The operations that made what it reads."""
-        for value in self.lineage.data(operation):
-            if value in self.producer:
-                yield self.producer[value]
 
 
 def classify(flow: Flow) -> tuple[OperationKind, ...]:

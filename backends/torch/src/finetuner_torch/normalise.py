@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from finetuner_torch.flow import Flow
 from finetuner_torch.operations import NAMED, base_name
 from finetuner_torch.recorder import RawOperation
-
-if TYPE_CHECKING:
-    from finetuner_torch.classify import Flow
 
 LENGTHS = frozenset({"norm", "linalg_vector_norm", "linalg_norm"})
 MOMENTS = frozenset({"mean", "var", "std", "var_mean", "std_mean"})
