@@ -129,6 +129,23 @@ def test_the_best_epoch_is_restored(problem, scripted, tmp_path):
     assert [record.metrics["map@r"] for record in result.history] == [0.1, 0.4, 0.7, 0.5]
 
 
+def test_the_result_comes_with_what_was_measured_of_its_state(problem):
+    given = [{"map@r": value} for value in (0.4, 0.7, 0.5)]
+    scripted = iter(given)
+    result = problem.trainer(
+        untrained={"map@r": 0.1}, evaluate=lambda backend, state: next(scripted)
+    ).fit()
+
+    assert [record.metrics["map@r"] for record in result.history] == [0.1, 0.4, 0.7, 0.5]
+    assert result.best_epoch == 2
+    assert result.measured is given[1]
+
+
+def test_of_a_state_that_an_earlier_process_measured_nothing_is_known(problem, scripted):
+    problem.trainer(evaluate=scripted([0.1, 0.4, 0.7, 0.5])).fit()
+    assert problem.trainer(evaluate=scripted([]), resume=True).fit().measured is None
+
+
 def test_of_equal_epochs_the_earliest_is_best(problem, scripted):
     assert problem.trainer(evaluate=scripted([0.1, 0.6, 0.6, 0.6])).fit().best_epoch == 1
 

@@ -12,7 +12,9 @@ from finetuner.training.callbacks import (
 )
 from finetuner.training.evaluation import embed_all
 from finetuner.training.loader import batch_key
-from finetuner.training.trainer import Trainer, TrainingResult, total_steps
+from finetuner.training.session import TrainingResult
+from finetuner.training.setup import total_steps
+from finetuner.training.trainer import Trainer
 
 __all__ = [
     "Callback",
