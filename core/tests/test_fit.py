@@ -22,6 +22,7 @@ from finetuner.errors import (
     UnknownNameError,
     UsageError,
 )
+from finetuner.runs import measure
 
 
 def blobs(seed=0, classes=4, each=10):
@@ -148,6 +149,33 @@ def test_every_epoch_is_measured_on_eval_data_but_the_last_is_kept(home):
     assert [record["epoch"] for record in history] == [0, 1, 2, 3]
     assert history[0]["metrics"] == run.metrics()["before"]
     assert history[-1]["metrics"] == run.metrics()["after"]
+
+
+@pytest.mark.parametrize(
+    ("given", "passes"),
+    [
+        ({}, 1 + 3),
+        ({"eval_data": blobs(1)}, 1 + 3),
+        ({"eval_data": blobs(1), "val_split": 0.2}, (1 + 3) + 2),
+    ],
+    ids=["a tenth held out", "eval_data alone", "eval_data and val_split"],
+)
+def test_no_state_is_measured_twice_on_the_same_rows(home, monkeypatch, given, passes):
+    seen = []
+    embed_all = measure.embed_all
+
+    def counted(backend, state, rows, **options):
+        seen.append(rows)
+        return embed_all(backend, state, rows, **options)
+
+    monkeypatch.setattr(measure, "embed_all", counted)
+    run = finetuner.fit(model(), blobs(each=30), **given, **QUICK)
+
+    assert len(seen) == passes
+    metrics, history = run.metrics(), run.result().history
+    if "val_split" not in given:
+        assert history[0]["metrics"] == metrics["before"]
+        assert metrics["after"] in [record["metrics"] for record in history[1:]]
 
 
 def test_an_observer_that_fails_cannot_kill_the_run(home):

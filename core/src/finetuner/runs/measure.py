@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,16 @@ from finetuner.training import embed_all
 
 if TYPE_CHECKING:
     from finetuner.inference import OnnxEmbedder
+
+
+class Measured(dict[str, float]):
+    """Metrics by name, with the vectors (queries, index) that gave them."""
+
+    def __init__(
+        self, metrics: Mapping[str, float], vectors: tuple[np.ndarray, np.ndarray | None]
+    ) -> None:
+        super().__init__(metrics)
+        self.vectors = vectors
 
 
 @dataclass(frozen=True)
@@ -38,30 +48,20 @@ class Measure:
         index = encode(held.index.contents) if held.index is not None else None
         return cls(held, encode(held.queries.contents), index, distance, host)
 
-    def __call__(
-        self, backend: Backend, state: Any
-    ) -> tuple[dict[str, float], tuple[np.ndarray, np.ndarray | None]]:
-        """Metrics by name, and the vectors (queries, index) that gave them."""
+    def __call__(self, backend: Backend, state: Any) -> Measured:
+        """Embed the rows with ``state`` and compare them."""
         queries = embed_all(backend, state, self.queries)
         index = None if self.index is None else embed_all(backend, state, self.index)
         found = _evaluate(self.held, queries, index, None, self.distance, self.host)
-        return found, (queries, index)
+        return Measured(found, (queries, index))
 
-    def metrics(self, backend: Backend, state: Any) -> dict[str, float]:
-        """Metrics by name."""
-        return self(backend, state)[0]
-
-    def examples(
-        self,
-        before: tuple[np.ndarray, np.ndarray | None],
-        after: tuple[np.ndarray, np.ndarray | None],
-    ) -> list[ExampleResult]:
+    def examples(self, before: Measured, after: Measured) -> list[ExampleResult]:
         """Some queries with their neighbours before and after."""
         return example_results(
             self.held.queries,
             self.held.index,
-            before,
-            after,
+            before.vectors,
+            after.vectors,
             distance=_distance(self.distance, self.host),
         )
 

@@ -25,7 +25,7 @@ from finetuner.plugins.host import Host
 from finetuner.runs.callbacks import named_callback
 from finetuner.runs.defaults import CHUNKS
 from finetuner.runs.directory import Result, RunDirectory
-from finetuner.runs.measure import Measure
+from finetuner.runs.measure import Measure, Measured
 from finetuner.runs.prepare import (
     Interpreted,
     RunData,
@@ -106,13 +106,12 @@ class _Job:
         )
         distance = training.spec.distance or "cosine"
         report = Measure.of(data.report, found, distance, self.host)
-        before, vectors_before = report(found.backend, state)
+        before = report(found.backend, state)
         log("before: " + _words(before))
-        outcome = self._train(training, found, state, data, report, callbacks)
-        after, vectors_after = report(found.backend, outcome.state)
+        outcome, after = self._train(training, found, state, data, report, before, callbacks)
         log("after: " + _words(after))
-        metrics = {"before": before, "after": after}
-        self.directory.write("examples.json", report.examples(vectors_before, vectors_after))
+        metrics = {"before": dict(before), "after": dict(after)}
+        self.directory.write("examples.json", report.examples(before, after))
         artifact_id = self._publish(training, found, outcome.state, metrics, data)
         return Result(
             metrics,
@@ -129,13 +128,18 @@ class _Job:
         state: Any,
         data: RunData,
         report: Measure,
+        before: Measured,
         callbacks: Sequence[Any],
-    ) -> TrainingResult:
+    ) -> tuple[TrainingResult, Measured]:
+        """Train; what came of it, with the report's measure of it.
+
+        Where the epochs are measured on the report's own rows, no state is measured twice.
+        """
         chosen_by = data.validation
         measure = report
         if chosen_by is not None and chosen_by is not data.report:
             measure = Measure.of(chosen_by, found, report.distance, self.host)
-        return Trainer(
+        outcome = Trainer(
             found.backend,
             state,
             training.encoded,
@@ -145,7 +149,8 @@ class _Job:
             epochs=training.spec.epochs,
             chunks=CHUNKS,
             seed=training.spec.seed,
-            evaluate=measure.metrics,
+            evaluate=measure,
+            untrained=before if measure is report else None,
             monitor=None if chosen_by is None else MONITOR,
             callbacks=callbacks,
             directory=self.directory.checkpoints,
@@ -154,6 +159,9 @@ class _Job:
             progress=self.live.get("progress") is not False,
             log=self.directory.log,
         ).fit()
+        if measure is report and isinstance(outcome.measured, Measured):
+            return outcome, outcome.measured
+        return outcome, report(found.backend, outcome.state)
 
     def _callbacks(self, spec: RunSpec) -> list[Any]:
         named = [named_callback(text, self.host) for text in spec.callbacks]
