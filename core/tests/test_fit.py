@@ -316,7 +316,7 @@ def test_what_names_no_model_is_said(home, tmp_path, monkeypatch, source, error,
 
 @pytest.mark.parametrize("wrong", [None, 3])
 def test_what_is_no_model_is_said(wrong):
-    with pytest.raises(UsageError, match="model is a (NoneType|int): give what get_model returned"):
+    with pytest.raises(UsageError, match=r"model is a (NoneType|int): give what"):
         finetuner.encode(wrong, ["text"])
 
 

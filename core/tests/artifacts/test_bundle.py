@@ -86,6 +86,12 @@ def test_a_pipe_is_refused(bundle: Path) -> None:
         verify_bundle(bundle)
 
 
+def test_a_manifest_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(ArtifactError, match=r"manifest\.json is no regular file"):
+        read_manifest(tmp_path)
+
+
 def test_a_pickle_is_not_written(tmp_path: Path, manifest: Manifest) -> None:
     (tmp_path / "weights.pkl").write_bytes(b"\x80\x04.")
     with pytest.raises(ArtifactError, match=r"weights\.pkl"):
@@ -99,5 +105,5 @@ def test_a_directory_that_is_no_bundle_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="is not a directory"):
         read_manifest(tmp_path / "missing")
     (tmp_path / "manifest.json").mkdir()
-    with pytest.raises(ArtifactError, match="cannot be read"):
+    with pytest.raises(ArtifactError, match="is no regular file"):
         read_manifest(tmp_path)

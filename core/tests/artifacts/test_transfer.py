@@ -210,7 +210,11 @@ def test_a_changed_byte_in_the_store_is_not_pulled(
     assert "weights.safetensors" in str(caught.value)
     assert sha256(b"weights").hexdigest() in str(caught.value)
     assert sha256(b"weightz").hexdigest() in str(caught.value)
+    assert "delete it from the store and push the bundle again" in str(caught.value)
     assert list((tmp_path / "out").iterdir()) == []
+    store.delete(blob_key(sha256(b"weights").hexdigest()))
+    push(bundle, store, "shop")
+    assert pull(f"{store.url}/shop", tmp_path / "out" / "pulled", opener(store)).is_dir()
 
 
 @pytest.mark.parametrize("data", [b"weight", b"weights and more", b""])

@@ -81,6 +81,8 @@ class TestText:
         stepped = Preprocessing("text", text_spec().inputs, (Step("scale"),))
         with pytest.raises(UsageError, match="text has no steps"):
             Preprocessor(stepped, files)
+        with pytest.raises(UsageError, match="padding_id is 4294967296"):
+            Preprocessor(text_spec(padding_id=2**32), files)
         with pytest.raises(ArtifactError):
             Preprocessor(text_spec(), {"tokenizer.json": tokenizer_file / "none"})
 

@@ -27,6 +27,8 @@ def read_manifest_bytes(directory: Path, limits: Limits | None = None) -> bytes:
     if not directory.is_dir():
         raise ArtifactError(f"{directory} is not a directory: a bundle was expected")
     try:
+        if path.exists() and not path.is_file():  # reading a pipe would never end
+            raise ArtifactError(f"{path} is no regular file: it is not a bundle")
         with path.open("rb") as file:
             return file.read(limits.manifest_bytes + 1)
     except FileNotFoundError:

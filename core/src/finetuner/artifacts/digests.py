@@ -33,11 +33,20 @@ class VerifyingReader(io.RawIOBase):
 
     The digest is compared before the last block is handed on, so that no reader,
     even one that stops at the expected size, ever holds all of a wrong file.
-    ``what`` names the file in the error. Closing it closes ``source``.
+    ``what`` names the file in the error, ``advice`` ends it. Closing it closes
+    ``source``.
     """
 
-    def __init__(self, source: BinaryIO, size: int, sha256: str, what: str) -> None:
+    def __init__(
+        self,
+        source: BinaryIO,
+        size: int,
+        sha256: str,
+        what: str,
+        advice: str = "get or make it anew",
+    ) -> None:
         super().__init__()
+        self._advice = advice
         self._source, self._size, self._expected, self._what = source, size, sha256, what
         self._digest, self._count = hashlib.sha256(), 0
 
@@ -63,7 +72,7 @@ class VerifyingReader(io.RawIOBase):
         size = "" if self._count == self._size else self._size_words()
         raise IntegrityError(
             f"{self._what} is not what its manifest says: {size}"
-            f"sha256 {found} where {self._expected} was expected; get or make it anew"
+            f"sha256 {found} where {self._expected} was expected; {self._advice}"
         )
 
     def _size_words(self) -> str:

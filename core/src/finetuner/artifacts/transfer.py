@@ -156,7 +156,9 @@ def _fetch_files(store: Store, manifest: Manifest, directory: Path) -> None:
             source = store.get(key)
         except NotFoundError as error:
             raise ArtifactError(f"{what} is missing: push the bundle again") from error
-        stream = VerifyingReader(source, entry.size, entry.sha256, what)
+        # A push sends nothing that the store has in the right size.
+        advice = "delete it from the store and push the bundle again"
+        stream = VerifyingReader(source, entry.size, entry.sha256, what, advice)
         with stream, path.open("xb") as file:
             shutil.copyfileobj(stream, file, BLOCK)
             file.flush()

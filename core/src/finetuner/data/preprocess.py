@@ -135,6 +135,8 @@ def _open_tokenizer(spec: Preprocessing, files: Mapping[str, Path]) -> TextToken
         raise UsageError("a preprocessing for text needs a tokenizer: the path of a tokenizer.json")
     if spec.tokenizer not in files:
         raise UsageError(f"the tokenizer file {spec.tokenizer!r} was not given with the spec")
+    if not 0 <= spec.padding_id < 2**31:
+        raise UsageError(f"padding_id is {spec.padding_id}: a token's number is expected")
     return TextTokenizer(spec, files[spec.tokenizer])
 
 
