@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from finetuner.artifacts import write_manifest
+from finetuner.contracts import InputSpec, Manifest, Preprocessing
+
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "green", "blue", "shoe", "shirt", "hat")
+
+TEXT = Preprocessing(
+    "text",
+    (
+        InputSpec("input_ids", "int64", (None, None)),
+        InputSpec("attention_mask", "int64", (None, None)),
+    ),
+    tokenizer="tokenizer.json",
+    max_length=8,
+)
 
 
 @pytest.fixture
@@ -172,3 +186,19 @@ def expected_text_vectors(table: np.ndarray) -> Callable[[list[str]], np.ndarray
         return np.array(rows)
 
     return vectors
+
+
+@pytest.fixture
+def text_bundle(
+    tmp_path: Path,
+    tokenizer_file: Path,
+    table: np.ndarray,
+    write_text_onnx: Callable[..., None],
+) -> Path:
+    """The bundle ``words``: that model with its tokenizer, cut at 8 tokens."""
+    directory = tmp_path / "text"
+    directory.mkdir()
+    shutil.copyfile(tokenizer_file, directory / "tokenizer.json")
+    write_text_onnx(directory / "model.onnx", table)
+    write_manifest(directory, Manifest("words", TEXT, width=4, files=()))
+    return directory

@@ -1,8 +1,7 @@
-"""Bundles of a text model and of an array model."""
+"""A bundle of an array model; that of a text model is for all tests."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,31 +10,6 @@ import pytest
 
 from finetuner.artifacts import write_manifest
 from finetuner.contracts import InputSpec, Manifest, Preprocessing, Step
-
-TEXT = Preprocessing(
-    "text",
-    (
-        InputSpec("input_ids", "int64", (None, None)),
-        InputSpec("attention_mask", "int64", (None, None)),
-    ),
-    tokenizer="tokenizer.json",
-    max_length=8,
-)
-
-
-@pytest.fixture
-def text_bundle(
-    tmp_path: Path,
-    tokenizer_file: Path,
-    table: np.ndarray,
-    write_text_onnx: Callable[..., None],
-) -> Path:
-    directory = tmp_path / "text"
-    directory.mkdir()
-    shutil.copyfile(tokenizer_file, directory / "tokenizer.json")
-    write_text_onnx(directory / "model.onnx", table)
-    write_manifest(directory, Manifest("words", TEXT, width=4, files=()))
-    return directory
 
 
 @pytest.fixture

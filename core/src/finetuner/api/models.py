@@ -43,7 +43,11 @@ def get_model(
 
 
 def encode(
-    model: OnnxEmbedder | str | os.PathLike[str], data: Any, *, batch_size: int = 32
+    model: OnnxEmbedder | str | os.PathLike[str],
+    data: Any,
+    *,
+    batch_size: int = 32,
+    csv_options: Mapping[str, Any] | None = None,
 ) -> np.ndarray:
     """Embeddings of ``data`` (texts, images, arrays, or any form that ``fit`` reads).
 
@@ -55,7 +59,7 @@ def encode(
     embedder = _embedder(model)
     if isinstance(data, (list, tuple)) and not data:
         return embedder.encode([], batch_size=batch_size)
-    rows = load_dataset(data, default_host(), require_labels=False)
+    rows = load_dataset(data, default_host(), options=csv_options, require_labels=False)
     return embedder.encode(list(rows.contents), batch_size=batch_size)
 
 

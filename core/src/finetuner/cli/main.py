@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from finetuner.cli.extensions import add_plugin_commands
 from finetuner.errors import FinetunerError
+
+if TYPE_CHECKING:
+    from finetuner.runs.run import Run
 
 app = typer.Typer(
     name="finetuner",
@@ -21,15 +24,40 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+MODEL = "Run, artifact id, STORE/NAME[:TAG] or bundle directory."
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Home = Annotated[
     Path | None,
     typer.Option("--home", envvar="FINETUNER_HOME", help="Directory of runs and artifacts."),
 ]
+CsvOptions = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="CSV options.")
+]
 Options = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any argument of fit(); the value is YAML."),
 ]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        import finetuner
+
+        typer.echo(finetuner.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Fine-tune embedding models on your data."""
 
 
 @app.command()
@@ -76,23 +104,16 @@ def fit(
         "store": store,
         "home": home,
     }
-    run = api.fit(**fit_arguments(config, options or [], flags), progress=not as_json)
-    if as_json:
-        _print_json({"name": run.name, "artifact_id": run.artifact_id, "metrics": run.metrics()})
-    else:
-        run.display_metrics()
-        run.display_examples()
-        typer.echo(f"run {run.name}\nartifact {run.artifact_id}")
+    progress = False if as_json else None
+    _show(api.fit(**fit_arguments(config, options or [], flags), progress=progress), as_json)
 
 
 @app.command()
-def resume(name: str, home: Home = None) -> None:
+def resume(name: str, home: Home = None, as_json: Json = False) -> None:
     """Continue a run that was broken off, from its last checkpoint."""
     from finetuner import api
 
-    run = api.resume_run(name, home=home)
-    run.display_metrics()
-    typer.echo(f"artifact {run.artifact_id}")
+    _show(api.resume_run(name, home=home, progress=False if as_json else None), as_json)
 
 
 @app.command()
@@ -139,10 +160,11 @@ def inspect(
 
 @app.command()
 def encode(
-    model: Annotated[str, typer.Argument(help="Artifact id, reference or bundle directory.")],
+    model: Annotated[str, typer.Argument(help=MODEL)],
     data: Annotated[list[str] | None, typer.Argument(help="Texts, images, a CSV …")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help=".npy file.")] = None,
     batch_size: Annotated[int, typer.Option()] = 32,
+    options: CsvOptions = None,
     home: Home = None,
 ) -> None:
     """Embed DATA (or the lines of standard input); JSON lines, or .npy with --output."""
@@ -151,13 +173,18 @@ def encode(
     import numpy as np
 
     from finetuner import api
+    from finetuner.cli.arguments import pairs
 
+    embedder = api.get_model(model, home=home)
     contents: Any = data or [line.rstrip("\n") for line in sys.stdin]
-    if data and len(data) == 1 and Path(data[0]).exists():
-        contents = data[0]
-    vectors = api.encode(api.get_model(model, home=home), contents, batch_size=batch_size)
+    if data and len(data) == 1:
+        contents = data[0]  # a text, or the name of a file or folder
+    vectors = api.encode(
+        embedder, contents, batch_size=batch_size, csv_options=pairs(options or [])
+    )
     if output is not None:
-        np.save(output, vectors, allow_pickle=False)
+        with output.open("wb") as file:  # given a name, numpy appends .npy to it
+            np.save(file, vectors, allow_pickle=False)
         typer.echo(f"{vectors.shape[0]} x {vectors.shape[1]} float32 written to {output}")
         return
     for vector in vectors:
@@ -166,13 +193,14 @@ def encode(
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Artifact id, reference or bundle directory.")],
+    model: Annotated[str, typer.Argument(help=MODEL)],
     data: Annotated[str, typer.Argument(help="Labelled data.")],
     index: Annotated[str | None, typer.Option(help="Search here, not leave-one-out.")] = None,
     metrics: Annotated[list[str] | None, typer.Option("--metric", help="Such as map@r.")] = None,
-    options: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="CSV options.")
-    ] = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read.")
+    ] = False,
+    options: CsvOptions = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -186,6 +214,7 @@ def evaluate(
         index=index,
         metrics=metrics or None,
         csv_options=pairs(options or []),
+        skip_unreadable=skip_unreadable,
     )
     if as_json:
         _print_json(found)
@@ -196,7 +225,7 @@ def evaluate(
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(help="Run name, artifact id or bundle directory.")],
+    run: Annotated[str, typer.Argument(help=MODEL)],
     directory: Annotated[Path, typer.Argument(help="Where to write.")],
     form: Annotated[str, typer.Option("--format", help="bundle, or an exporter plugin's.")] = (
         "bundle"
@@ -211,7 +240,7 @@ def export(
 
 @app.command()
 def push(
-    source: Annotated[str, typer.Argument(help="Run name or bundle directory.")],
+    source: Annotated[str, typer.Argument(help=MODEL)],
     store: Annotated[str, typer.Argument(help="URL, such as file:///models.")],
     name: Annotated[str | None, typer.Option(help="Name in the store.")] = None,
     tag: Annotated[str, typer.Option(help="Tag to move to it.")] = "latest",
@@ -304,6 +333,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A folder that may not be written, a full disk: the system's words name the path.
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
+
+
+def _show(run: Run, as_json: bool) -> None:
+    """What a run gave."""
+    if as_json:
+        _print_json({"name": run.name, "artifact_id": run.artifact_id, "metrics": run.metrics()})
+        return
+    run.display_metrics()
+    run.display_examples()
+    typer.echo(f"run {run.name}\nartifact {run.artifact_id}")
 
 
 def _print_json(value: object) -> None:
