@@ -36,6 +36,16 @@ def test_importing_loads_nothing_heavy(tmp_path, script):
     assert not heavy & loaded(script, tmp_path)
 
 
+def test_the_version_is_that_of_the_distribution():
+    import tomllib
+    from pathlib import Path
+
+    import finetuner
+
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    assert finetuner.__version__ == tomllib.loads(project.read_text())["project"]["version"]
+
+
 def test_the_commands_help_loads_no_framework_and_no_numpy(tmp_path):
     script = """
         import contextlib, io

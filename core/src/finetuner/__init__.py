@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from finetuner.data.document import Document
     from finetuner.runs.run import Run
 
-__version__ = "0.1.0"
+    __version__: str
 
 __all__ = [
     "Document",
@@ -52,6 +52,10 @@ _ELSEWHERE = {"Document": "finetuner.data.document", "Run": "finetuner.runs.run"
 
 def __getattr__(name: str) -> Any:
     """Public names are loaded when first used, so that importing stays cheap."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("finetuner-core")
     if name not in __all__:
         raise AttributeError(f"module 'finetuner' has no attribute {name!r}")
     return getattr(importlib.import_module(_ELSEWHERE.get(name, "finetuner.api")), name)
