@@ -289,6 +289,37 @@ def test_a_model_that_cannot_be_used_is_refused_with_words(home, net, change, er
         finetuner.fit(net, labelled(), **QUICK | change)
 
 
+def test_dropout_is_off_unless_a_rate_or_the_models_own_is_asked_for(home):
+    def loss(net, **options):
+        options = {"epochs": 2, "model_options": options}
+        run = finetuner.fit(net, labelled(48), to_onnx=False, **QUICK | options)
+        assert run.config.model_options == options["model_options"]
+        return run.result().history[-1]["loss"]
+
+    def net(rate):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(6, 8), nn.Dropout(rate), nn.ReLU(), nn.Linear(8, 3))
+
+    assert loss(net(0.5)) == loss(net(0.5), dropout=0) == loss(net(0.1))
+    assert loss(net(0.5), dropout="own") == loss(net(0.1), dropout=0.5)
+    assert loss(net(0.5), dropout="own") != loss(net(0.5))
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (1.0, "dropout is 1.0: give a rate from 0 to below 1, or 'own'"),
+        ("high", "dropout is 'high'"),
+        (True, "dropout is True"),
+        (0.1, "no dropout to set"),
+    ],
+)
+def test_a_dropout_that_cannot_be_is_refused(home, rate, words):
+    net = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
+    with pytest.raises(UsageError, match=words):
+        finetuner.fit(net, labelled(), **QUICK | {"model_options": {"dropout": rate}})
+
+
 def test_an_unreadable_image_is_named_or_skipped_and_counted(home, folder, model, tmp_path):
     import shutil
 

@@ -82,7 +82,10 @@ def fit(
         run_name: unique name of the run; made up where not given.
         description, experiment_name: for finding the run again.
         model_options: for the backbone and its preprocessing (``tokenizer``,
-            ``max_length``, ``image_size``, ``augmentation``, …).
+            ``max_length``, ``image_size``, ``augmentation``, …). ``dropout`` is the
+            rate of every active dropout while training, outside frozen layers: 0
+            by default, which also turns stochastic depth off; ``"own"`` keeps the
+            model's own rates.
         backend: ``"torch"``, ``"keras"``, …; found from the model where not given.
         loss, loss_options, miner, miner_options, distance: what is learned from
             a batch; ``finetuner plugins`` lists what there is.

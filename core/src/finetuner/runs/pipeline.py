@@ -31,6 +31,7 @@ from finetuner.runs.prepare import (
     RunData,
     Training,
     assemble,
+    dropout_rate,
     interpret,
     read_data,
 )
@@ -87,7 +88,7 @@ class _Job:
     def run(self) -> Result:
         started = time.monotonic()
         spec, log = self.directory.spec(), self.directory.log
-        callbacks = self._callbacks(spec)
+        callbacks, dropout = self._callbacks(spec), dropout_rate(spec.model_options)
         data = read_data(spec, self.live, self.host)
         log(f"data: {len(data.train)} rows of {len(data.train.label_names)} classes to train on")
         found = interpret(_model(spec, self.live), spec, data.train, self.host)
@@ -103,6 +104,7 @@ class _Job:
             device=spec.device,
             precision=spec.precision,
             parameters=training.objective.parameters,
+            dropout=dropout,
         )
         distance = training.spec.distance or "cosine"
         report = Measure.of(data.report, found, distance, self.host)
@@ -224,7 +226,8 @@ def _log_choices(training: Training, found: Interpreted, log: Callable[[str], No
     log(
         f"learning: {spec.loss} {spec.loss_options or ''} miner {spec.miner}, {spec.optimizer} "
         f"at {spec.learning_rate:g}, batches of {spec.batch_size} "
-        f"({spec.num_items_per_class} a class), {training.optimizer.schedule.total_steps} steps"
+        f"({spec.num_items_per_class} a class), {training.optimizer.schedule.total_steps} steps, "
+        f"dropout {spec.model_options.get('dropout') or 'off'}"
     )
 
 

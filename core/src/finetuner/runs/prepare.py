@@ -39,6 +39,12 @@ from finetuner.runs.defaults import BATCH_SIZE, LOSS, VAL_SPLIT, optimizer_spec
 from finetuner.runs.resolve import load_model
 from finetuner.training import total_steps
 
+RUN_OPTIONS = frozenset({"augmentation", "dropout"})
+"""Model options that are about training: no loader and no preprocessing looks at them."""
+
+OWN_RATES = "own"
+"""The dropout that leaves the model's own rates as they are."""
+
 
 @dataclass(frozen=True)
 class Held:
@@ -128,14 +134,14 @@ def _loading(model: object, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options for loading: a live model is loaded, so all of its are about its input."""
     if not isinstance(model, (str, Path)):
         return {}
-    return {name: value for name, value in options.items() if name != "augmentation"}
+    return {name: value for name, value in options.items() if name not in RUN_OPTIONS}
 
 
 def _fed(loaded: LoadedModel, data: LabeledDataset, options: Mapping[str, Any]) -> LoadedModel:
     """``loaded`` with preprocessing: its own, else what the data and ``options`` make of it."""
     if loaded.preprocessing is not None:
         return loaded
-    chosen = {n: v for n, v in options.items() if n not in ("augmentation", "input_shape")}
+    chosen = {n: v for n, v in options.items() if n not in RUN_OPTIONS | {"input_shape"}}
     return replace(
         loaded,
         preprocessing=infer_preprocessing(data, chosen),
@@ -201,6 +207,22 @@ def assemble(spec: RunSpec, found: Interpreted, train: LabeledDataset, host: Hos
         workers=spec.num_workers,
     )
     return Training(spec, encoded, train.labels, sampler, objective, optimizer)
+
+
+def dropout_rate(options: Mapping[str, Any]) -> float | None:
+    """The rate of dropout while training, 0.0 where none is given, ``None`` for the model's own.
+
+    ``UsageError`` for what is neither a rate nor ``"own"``.
+    """
+    given = options.get("dropout", 0.0)
+    if given == OWN_RATES:
+        return None
+    if isinstance(given, (int, float)) and not isinstance(given, bool) and 0 <= given < 1:
+        return float(given)
+    raise UsageError(
+        f"model option dropout is {given!r}: give a rate from 0 to below 1, or {OWN_RATES!r} for "
+        "the model's own rates"
+    )
 
 
 def _plan(
