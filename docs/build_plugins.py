@@ -1,21 +1,13 @@
-"""Write ``plugins.md`` from the hook specifications and the records' docstrings.
-
-``python docs/build.py`` writes it; ``--check`` only says whether it is up to date.
-"""
+"""The page ``plugins.md``: hook specifications and the records' docstrings."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import inspect
-import re
-import sys
-from pathlib import Path
+
+from build_markdown import docstring, markdown
 
 from finetuner import contracts
 from finetuner.plugins import spec
-
-PAGE = Path(__file__).with_name("plugins.md")
 
 INTRODUCTION = """\
 # Plugins
@@ -94,7 +86,7 @@ def page() -> str:
 
 
 def _row(hook: str) -> str:
-    summary = _markdown(_doc(getattr(spec, hook)).split("\n\n")[0]).rstrip(".")
+    summary = markdown(docstring(getattr(spec, hook)).split("\n\n")[0]).rstrip(".")
     return f"| [`{hook}`](#{hook}) | `{spec.record_type(hook).__name__}` | {summary} |"
 
 
@@ -103,7 +95,7 @@ def _section(hook: str) -> str:
     return "\n".join(
         [
             f"## {hook}\n",
-            f"{_markdown(_doc(getattr(spec, hook)))}\n",
+            f"{markdown(docstring(getattr(spec, hook)))}\n",
             f"### {record.__name__}\n",
             *_described(record),
         ]
@@ -115,7 +107,7 @@ def _value(value: type) -> str:
 
 
 def _described(value: type) -> list[str]:
-    return ["```python", _signature(value), "```\n", f"{_markdown(_doc(value))}\n"]
+    return ["```python", _signature(value), "```\n", f"{markdown(docstring(value))}\n"]
 
 
 def _signature(record: type) -> str:
@@ -131,34 +123,3 @@ def _field(each: dataclasses.Field[object]) -> str:
     if each.default_factory is not dataclasses.MISSING:
         return f"{text} = {each.default_factory()!r}"
     return text
-
-
-def _doc(thing: object) -> str:
-    text = inspect.getdoc(thing)
-    if not text:
-        raise SystemExit(f"{thing!r} has no docstring")
-    return text
-
-
-def _markdown(text: str) -> str:
-    """Docstring to Markdown: literal blocks fenced, roles and double backticks made code."""
-    prose, mark, example = text.partition("::\n")
-    prose = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", prose).replace("``", "`")
-    if not mark:
-        return prose.strip()
-    return f"{prose.rstrip()}:\n\n```python\n{inspect.cleandoc(example)}\n```"
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true")
-    if parser.parse_args().check:
-        fresh = PAGE.exists() and PAGE.read_text(encoding="utf-8") == page()
-        print(f"{PAGE.name} is {'up to date' if fresh else 'old: run python docs/build.py'}")
-        return 0 if fresh else 1
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

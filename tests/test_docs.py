@@ -1,29 +1,90 @@
-"""Documentation that is generated must not drift from the code."""
+"""Documentation must not drift from the code."""
 
 from __future__ import annotations
 
-import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import typer
 
+from finetuner.cli.main import app
 from finetuner.plugins import spec
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [
+    path
+    for pattern in ("README.md", "docs/*.md", "core/README.md", "backends/*/README.md")
+    for path in sorted(ROOT.glob(pattern))
+]
 
 
-@pytest.fixture(scope="module")
-def build() -> ModuleType:
-    found = importlib.util.spec_from_file_location("docs_build", DOCS / "build.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(DOCS))
+    import build_plugins
+
+    return build_plugins
 
 
-def test_the_plugin_page_is_what_the_hook_specifications_say(build):
-    written = (DOCS / "plugins.md").read_text(encoding="utf-8")
-    assert written == build.page(), "run python docs/build.py"
+@pytest.mark.parametrize("page", ["plugins", "api"])
+def test_a_page_is_what_the_code_says(page: str) -> None:
+    if page == "api":
+        pytest.importorskip("docarray")
+    command = [sys.executable, str(DOCS / "build.py"), "--check", "--page", page]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(
+    not all(map(find_spec, ("torch", "sklearn", "finetuner_torch"))), reason="needs a backend"
+)
+@pytest.mark.timeout(600)
+def test_the_example_of_the_readme_prints_what_it_says(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    source = readme.split("```python\n")[1].split("```")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        cwd=tmp_path,
+        env=os.environ | {"FINETUNER_HOME": str(tmp_path), "OMP_WAIT_POLICY": "PASSIVE"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "map@r" in done.stdout
+    promised = re.search(r"print\(.*\)  # (\(\d+, \d+\))", source)
+    assert promised is not None
+    assert done.stdout.splitlines()[-1] == promised[1]
+
+
+def commands(text: str) -> list[str]:
+    """``finetuner …`` as it is written in shell blocks and between backticks."""
+    blocks = "\n".join(re.findall(r"```(?:bash|sh|console)\n(.*?)```", text, re.S))
+    lines = [re.sub(r"^\s*\$ |\s#.*", "", line) for line in blocks.splitlines()]
+    quoted = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
+    return [found for found in [*lines, *quoted] if re.match(r"finetuner [a-z-]", found)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_that_is_shown_exists_with_its_options(page: Path) -> None:
+    known = typer.main.get_command(app)
+    for line in commands(page.read_text(encoding="utf-8")):
+        _, name, *words = shlex.split(line)
+        if name.startswith("-"):
+            flags, words = {flag for each in known.params for flag in each.opts}, [name, *words]
+        else:
+            assert name in known.commands, line
+            parameters = known.commands[name].params
+            flags = {flag for each in parameters for flag in [*each.opts, *each.secondary_opts]}
+        given = {word.partition("=")[0] for word in words if word.startswith("-")}
+        assert given <= {*flags, "--help"}, line
 
 
 @pytest.mark.parametrize("hook", spec.HOOKS)
