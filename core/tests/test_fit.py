@@ -236,6 +236,25 @@ def test_data_that_cannot_train_is_refused_with_the_row(home, data, words):
         finetuner.fit(model(), data, **QUICK)
 
 
+ONE = (blobs(classes=1)[0], ["shoe"] * 10)
+
+
+@pytest.mark.parametrize(
+    ("rows", "given"),
+    [
+        ((blobs()[0], [0] * 38 + [1] * 2), {}),
+        (blobs(), {"eval_data": ONE}),
+        (blobs(), {"eval_data": {"query": blobs(), "index": ONE}}),
+    ],
+    ids=["held out", "leave-one-out", "index"],
+)
+def test_rows_of_one_label_measure_nothing_and_are_refused(home, rows, given):
+    with pytest.raises(
+        DataError, match=r"have the label '(0|shoe)', so that every result is right"
+    ):
+        finetuner.fit(model(), rows, **given, **QUICK)
+
+
 def test_a_failed_run_says_why_and_keeps_its_log(home):
     with pytest.raises(UnknownNameError):
         finetuner.fit(model(), blobs(), run_name="bad", loss="Nope", **QUICK)

@@ -107,11 +107,11 @@ def read_data(spec: RunSpec, live: Mapping[str, Any], host: Host) -> RunData:
                 "no class has the four rows that it takes to train on two and hold out two: "
                 "give eval_data, so that retrieval is measured on other rows"
             )
-        validation = Held(f"{len(held)} rows held out of train_data", held)
+        validation = _telling(Held(f"{len(held)} rows held out of train_data", held))
     if given is None:
         assert validation is not None
         return RunData(train, validation, validation)
-    return RunData(train, validation, _report_set(given, spec, host))
+    return RunData(train, validation, _telling(_report_set(given, spec, host)))
 
 
 def interpret(model: object, spec: RunSpec, data: LabeledDataset, host: Host) -> Interpreted:
@@ -267,6 +267,19 @@ def _report_set(given: object, spec: RunSpec, host: Host) -> Held:
         index = _read(given["index"], spec, host) if "index" in given else None
         return Held("eval_data, queries against an index", queries, index)
     return Held("eval_data, leave-one-out", _read(given, spec, host))
+
+
+def _telling(held: Held) -> Held:
+    """``held`` itself; ``DataError`` where retrieval among one label's rows is always right."""
+    among = held.queries if held.index is None else held.index
+    labels = np.unique(among.labels) if among.labels is not None else np.empty(0)
+    if len(labels) == 1:
+        raise DataError(
+            f"{held.source}: all {len(among)} rows to be found have the label "
+            f"{among.label_names[labels[0]]!r}, so that every result is right whatever the model: "
+            "give eval_data with rows of two labels or more"
+        )
+    return held
 
 
 def _with_defaults(options: PlanOptions, defaults: Mapping[str, Any]) -> PlanOptions:
