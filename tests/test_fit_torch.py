@@ -11,7 +11,14 @@ from PIL import Image
 
 import finetuner
 from finetuner import api
-from finetuner.errors import DataError, ModelError, TrainingError, UnknownNameError, UsageError
+from finetuner.errors import (
+    DataError,
+    ExportError,
+    ModelError,
+    TrainingError,
+    UnknownNameError,
+    UsageError,
+)
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("finetuner_torch")
@@ -365,3 +372,28 @@ def test_only_a_bundle_is_loaded_and_every_byte_counts(home, folder, model, tmp_
     (path / "weights.pkl").write_bytes(b"\x80\x04.")
     with pytest.raises(ArtifactError, match=r"weights\.pkl"):
         finetuner.get_model(path)
+
+
+class Branching(nn.Module):
+    """What it does depends on its numbers: no exporter can follow."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.fc = nn.Linear(6, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        hidden = self.body(x)
+        return self.fc(hidden * 2 if hidden.sum() > 0 else hidden)
+
+
+def test_what_was_trained_and_cannot_be_exported_is_kept_as_weights(home):
+    live = {"model": Branching(), "train_data": labelled()}
+    with pytest.raises(ExportError, match=r"resume_run\('branches', …\).* with to_onnx=False"):
+        finetuner.fit(**live, eval_data=labelled(), run_name="branches", **QUICK)
+    trained = finetuner.get_run("branches").logs().count("epoch 1")
+
+    run = finetuner.resume_run("branches", **live, eval_data=labelled(), to_onnx=False)
+
+    assert run.status() == "finished"
+    assert not run.config.to_onnx
+    assert run.logs().count("epoch 1") == trained

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from finetuner.contracts import (
@@ -178,13 +179,15 @@ def resume_run(
     train_data: Any = None,
     eval_data: Any = None,
     callbacks: Sequence[Any] = (),
+    to_onnx: bool | None = None,
     home: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Run:
     """Continue a run that was broken off, from its last checkpoint.
 
     The final weights are those that the undisturbed run would have had. What was
-    given as live objects at first must be given again.
+    given as live objects at first must be given again. ``to_onnx=False`` keeps
+    the weights of a run whose model was trained and could not be exported.
     """
     named, observers = part_callbacks(callbacks)
     if named:
@@ -204,6 +207,9 @@ def resume_run(
                 f"run {name!r} was begun with a live {key}: resume_run({name!r}, {key}=…)"
             )
     directory.reopen()
+    if to_onnx is not None:
+        spec = replace(spec, to_onnx=to_onnx)
+        directory.write("spec.json", spec)
     _executor(spec.executor).submit(spec, directory.path, live)
     return Run(directory, root)
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import msgspec
 
 from finetuner.artifacts import open_store, push
 from finetuner.contracts import IN_PROCESS, RunSpec, RunState
-from finetuner.errors import FinetunerError, RunError
+from finetuner.errors import ExportError, FinetunerError, RunError
 from finetuner.export import export_bundle
 from finetuner.plugins.host import Host
 from finetuner.runs.callbacks import named_callback
@@ -94,7 +94,8 @@ class _Job:
         found = interpret(_model(spec, self.live), spec, data.train, self.host)
         self.directory.write("plan.json", found.plan)
         training = assemble(spec, found, data.train, self.host)
-        self._check_inputs(training.spec, data)
+        self._check_inputs(data)
+        self.directory.write("resolved.json", training.spec)
         _log_choices(training, found, log)
         model = found.backend.adapt(found.loaded.model, found.plan, seed=spec.seed)
         state = found.backend.init(
@@ -169,13 +170,12 @@ class _Job:
         named = [named_callback(text, self.host) for text in spec.callbacks]
         return [*named, *self.live.get("callbacks", ())]
 
-    def _check_inputs(self, spec: RunSpec, data: RunData) -> None:
+    def _check_inputs(self, data: RunData) -> None:
         """A resumed run must be given what it was given at first."""
         seen = {"train_data": data.train.digest(), "report": data.report.queries.digest()}
         before = self.directory.read("inputs.json", dict[str, str])
         if before is None:
             self.directory.write("inputs.json", seen)
-            self.directory.write("resolved.json", spec)
         elif before != seen:
             changed = [name for name in seen if before.get(name) != seen[name]]
             raise RunError(
@@ -194,21 +194,27 @@ class _Job:
         spec, log = training.spec, self.directory.log
         store = open_store(spec.store or (self.home / "store").as_uri(), self.host)
         with _staging(self.home) as bundle:
-            manifest = export_bundle(
-                found.backend,
-                state,
-                preprocessing=found.preprocessing,
-                files=found.loaded.files,
-                plan=found.plan,
-                run=spec,
-                metrics=metrics,
-                name=spec.name,
-                directory=bundle,
-                samples=list(data.train.contents[:4]),
-                transforms=self.host.by_name("transforms"),
-                versions=_versions(found.backend.framework),
-                onnx=spec.to_onnx,
-            )
+            try:
+                manifest = export_bundle(
+                    found.backend,
+                    state,
+                    preprocessing=found.preprocessing,
+                    files=found.loaded.files,
+                    plan=found.plan,
+                    run=spec,
+                    metrics=metrics,
+                    name=spec.name,
+                    directory=bundle,
+                    samples=list(data.train.contents[:4]),
+                    transforms=self.host.by_name("transforms"),
+                    versions=_versions(found.backend.framework),
+                    onnx=spec.to_onnx,
+                )
+            except ExportError as error:
+                raise ExportError(
+                    f"{error}. Nothing is lost: resume_run({spec.name!r}, …) exports again, "
+                    "and with to_onnx=False it keeps what was trained as weights alone"
+                ) from error
             if manifest.parity:
                 log(f"exported: largest difference to {found.backend.name} {manifest.parity}")
             artifact_id = push(bundle, store, spec.name)
@@ -259,7 +265,8 @@ def _model(spec: RunSpec, live: Mapping[str, Any]) -> object:
 
 def _digest(training: Training, found: Interpreted) -> str:
     """Stands for all that decides the weights beside the data: a resume must not change it."""
-    decided = (training.spec, found.plan, found.preprocessing, training.optimizer)
+    spec = replace(training.spec, to_onnx=True)
+    decided = (spec, found.plan, found.preprocessing, training.optimizer)
     return hashlib.sha256(msgspec.json.encode(decided, order="deterministic")).hexdigest()
 
 
