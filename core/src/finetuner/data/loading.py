@@ -81,7 +81,7 @@ def _recognise(data: object, records: Mapping[str, ReaderRecord]) -> ReaderRecor
         names = " and ".join(repr(record.name) for record in matching)
         raise UsageError(
             f"the readers {names} both recognise a {type(data).__name__}: choose with "
-            "the option reader=NAME"
+            "the option reader=NAME in csv_options"
         )
     if isinstance(data, str | os.PathLike):
         name = os.fspath(data)
@@ -99,7 +99,7 @@ def _no_labels(data: object, columns: Sequence[str]) -> str:
         listed = ", ".join(map(repr, columns[:12]))
         return (
             f"the data has no labels: none of its columns ({listed}) is known as the label; name "
-            "it with the option label="
+            "it with label= in csv_options"
         )
     if isinstance(data, str | os.PathLike):
         return (

@@ -73,7 +73,7 @@ def _usual_label(names: Sequence[str], source: str) -> int | None:
     if len(own or found) > 1:
         raise UsageError(
             f"the columns {_listed(names, found)} of {source} could all be the label: "
-            "choose with label="
+            "choose with label= in csv_options"
         )
     return next(iter(own or found), None)
 
@@ -92,7 +92,8 @@ def _usual_content(names: Sequence[str], label: int | None, source: str) -> Colu
         return Columns(0, 1, None) if label is None else Columns(1 - label, label, None)
     raise UsageError(
         f"which column of {source} holds the content is not clear (columns: "
-        f"{_listed(names, range(len(names)))}): choose with text= or image=, and label="
+        f"{_listed(names, range(len(names)))}): choose with text= or image=, and label=, "
+        "in csv_options"
     )
 
 

@@ -136,7 +136,7 @@ def _check_delimiter(table: _Table, delimiter: str) -> None:
         if other != delimiter and len(counts) == 1 and 0 not in counts:
             raise UsageError(
                 f"no row of {table.name} holds the delimiter {delimiter!r}, but each holds "
-                f"{other!r}: say which it is, as in delimiter={other!r}"
+                f"{other!r}: say which it is in csv_options, as delimiter={other!r}"
             )
 
 
@@ -154,7 +154,7 @@ def _decode(path: Path, encoding: object) -> str:
         row = data.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"row {row} of {path.name} is not {error.encoding}: byte {error.start} is "
-            f"0x{data[error.start]:02x}; give the file's own with encoding="
+            f"0x{data[error.start]:02x}; give the file's own with encoding= in csv_options"
         ) from error
 
 
@@ -185,7 +185,7 @@ def _check_first_row(table: _Table, options: Mapping[str, Any]) -> None:
     if first not in counts and min(counts.values()) > 1:
         raise UsageError(
             f"the first row of {table.name} ({', '.join(map(repr, table.records[0]))}) may be a "
-            "header or data: give header=True or header=False"
+            "header or data: give header=True or header=False in csv_options"
         )
 
 

@@ -76,7 +76,7 @@ def _content_fields(
     if not forms:
         raise DataError(
             f"the documents hold no text, image or array (fields: {', '.join(fields)}): fill "
-            "text, uri, blob or tensor, or name the field with content="
+            "text, uri, blob or tensor, or name the field with content= in csv_options"
         )
     return (*texts, *sorted(images, key=lambda name: _IMAGE_FORMS.index(forms[name])))
 
@@ -84,7 +84,7 @@ def _content_fields(
 def _ambiguous(names: Sequence[str]) -> str:
     return (
         f"the fields {' and '.join(map(repr, names))} could both be the content: choose one "
-        "with content="
+        "with content= in csv_options"
     )
 
 
