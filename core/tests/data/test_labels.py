@@ -46,6 +46,7 @@ def test_a_label_that_is_not_unicode_is_named_by_row() -> None:
 
 def test_digits_of_text_compare_as_numbers_wherever_they_stand() -> None:
     assert encode("10", "2", "a1")[1] == ("2", "10", "a1")
+    assert encode("9" * 5000, "b")[1] == ("9" * 5000, "b")
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan"), "", "  "])

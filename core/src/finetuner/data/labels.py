@@ -91,8 +91,9 @@ def _check_one_kind(values: Sequence[str | int | bool], name_row: Callable[[int]
 def _natural(name: str | int | bool) -> tuple[object, ...]:
     if not isinstance(name, str):
         return (int(name),)
-    # Text and digits alternate, so equal places always hold equal types.
-    parts = re.split(r"(\d+)", name)
+    # Text and digits alternate, so equal places always hold equal types; Python
+    # makes no integer of more than 4,300 digits.
+    parts = re.split(r"(\d{1,4000})", name)
     return (tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), name)
 
 
