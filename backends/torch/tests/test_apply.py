@@ -342,10 +342,13 @@ def test_a_model_that_cannot_be_copied_is_refused(cnn, cnn_plan):
         adapt(cnn, cnn_plan())
 
 
-def test_torchscript_is_refused(cnn, cnn_plan, images):
+def test_torchscript_is_refused_whole_or_in_part(cnn, cnn_plan, images):
     traced = torch.jit.trace(cnn.eval(), tensors(images)["image"])
-    with pytest.raises(ModelError, match="the module that it was scripted or traced from"):
+    with pytest.raises(ModelError, match=r"the model is TorchScript.* scripted or traced from"):
         adapt(traced, cnn_plan())
+    cnn.block = torch.jit.script(cnn.block)
+    with pytest.raises(ModelError, match="the layer 'block' is TorchScript"):
+        adapt(cnn, cnn_plan())
 
 
 def test_a_weight_norm_in_use_can_be_copied(cnn_plan):

@@ -147,8 +147,9 @@ def adapt(
     layers that the model does not have, or asks for what this backend cannot do.
     """
     _check_plan(plan)
-    backbone = copy_module(unwrap(model))
-    _refuse_torchscript(backbone)
+    model = unwrap(model)
+    _refuse_torchscript(model)
+    backbone = copy_module(model)
     _check_layers(backbone, plan)
     drop_weights(backbone, plan)
     device, _ = placement(backbone)
@@ -200,11 +201,13 @@ def _check_plan(plan: AdaptationPlan) -> None:
 
 
 def _refuse_torchscript(backbone: nn.Module) -> None:
-    if isinstance(backbone, torch.jit.ScriptModule):
-        raise ModelError(
-            "the model is TorchScript, whose layers can be neither read from nor taken off: "
-            "give the module that it was scripted or traced from"
-        )
+    for name, module in backbone.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(
+                f"{f'the layer {name!r}' if name else 'the model'} is TorchScript, which can be "
+                "neither read from nor trained as a copy: give the module that it was scripted "
+                "or traced from"
+            )
 
 
 def _check_layers(backbone: nn.Module, plan: AdaptationPlan) -> None:
