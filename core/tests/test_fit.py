@@ -126,6 +126,24 @@ def test_queries_can_be_measured_against_an_index(home):
     assert run.metrics()["after"]["queries"] == len(queries[0])
 
 
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"loss": "TripletMarginLos"}, UnknownNameError, "did you mean 'TripletMarginLoss'"),
+        ({"miner": "semihard"}, UnknownNameError, "did you mean 'semi-hard'"),
+        ({"sampler": "class-balance"}, UnknownNameError, "did you mean 'class-balanced'"),
+        ({"pooling": "meen"}, UnknownNameError, "did you mean 'mean'"),
+        ({"freeze": "frist:0.5"}, UnknownNameError, "did you mean 'first'"),
+        ({"backend": "nunpy"}, UnknownNameError, "did you mean 'numpy'"),
+        ({"optimizer": "adam"}, UnknownNameError, "did you mean 'adamw'"),
+        ({"scheduler_options": {"warmup": 2}}, UsageError, "warmup is 2: give the share"),
+    ],
+)
+def test_wrong_names_are_found_before_the_data_is_read(home, given, error, words):
+    with pytest.raises(error, match=words):
+        finetuner.fit(model(), "no-such-data.csv", **QUICK | given)
+
+
 def test_early_stopping_by_name(home):
     run = finetuner.fit(
         model(),

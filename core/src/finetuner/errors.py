@@ -28,7 +28,8 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         self.kind, self.name, self.known, self.hint = kind, name, tuple(sorted(known)), hint
-        super().__init__(f"unknown {kind} {name!r}: {suggest(name, self.known)}{hint}")
+        offer = f": {suggest(name, self.known)}" if self.known or not hint else ""
+        super().__init__(f"unknown {kind} {name!r}{offer}{hint}")
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         return type(self), (self.kind, self.name, self.known, self.hint)

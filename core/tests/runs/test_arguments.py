@@ -84,6 +84,11 @@ def test_head_none_keeps_the_head_and_names_come_as_a_tuple():
     assert plan_options(head=["a", "b"]).head == ("a", "b")
 
 
+def test_the_name_is_called_as_users_know_it():
+    with pytest.raises(UsageError, match=r"^run_name is 7: give text"):
+        run_spec(PlanOptions(), **GIVEN | {"name": 7})
+
+
 def test_a_mapping_is_copied_to_what_json_would_give_back():
     inner = {"size": (2, 3), "path": Path("/a")}
     assert mapping("model_options", {"resize": inner}) == {"resize": {"size": [2, 3], "path": "/a"}}

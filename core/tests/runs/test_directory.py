@@ -137,3 +137,10 @@ def test_deleting_removes_the_files_but_not_of_a_running_run(tmp_path, spec):
         directory.move(RunState.CANCELLED)
     directory.delete()
     assert list_names(tmp_path) == ()
+
+
+def test_a_home_that_is_a_file_is_an_error(tmp_path):
+    home = tmp_path / "home"
+    home.write_text("")
+    with pytest.raises(UsageError, match="is a file: runs live under a directory"):
+        list_names(home)

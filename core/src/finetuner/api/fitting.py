@@ -105,7 +105,7 @@ def fit(
             store under ``home``.
         executor: where the run is carried out.
         csv_options: ``text``, ``image``, ``label``, ``delimiter``, ``header``,
-            ``encoding``.
+            ``encoding``; ``content`` and ``label`` name fields of documents.
         skip_unreadable: leave out images that cannot be read, and count them,
             instead of stopping.
         home: directory of runs; else ``$FINETUNER_HOME``, else ``~/.finetuner``.

@@ -44,6 +44,10 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
 """What a value must satisfy beside its type, by the argument's name, and how to say so."""
 
 
+_SAID = {"name": "run_name"}
+"""Fields that users know by another name."""
+
+
 def run_spec(plan: PlanOptions, **given: Any) -> RunSpec:
     """The spec of a run; an argument that is ``None`` takes the field's default.
 
@@ -109,22 +113,22 @@ def _but_defaults(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(name: str, hint: Any, value: object, owner: str) -> Any:
-    kinds = _options(hint)
+    kinds, said = _options(hint), owner + _SAID.get(name, name)
     if value is None and NoneType in kinds:
         return None
     for kind in kinds:
         if get_origin(kind) is dict:
-            return mapping(owner + name, value)
+            return mapping(said, value)
         try:
             read = _read(kind, value)
         except (TypeError, ValueError, OverflowError):
             continue
         fits, words = _LIMITS.get(name, (None, ""))
         if fits is not None and not fits(read):
-            raise UsageError(f"{owner}{name} is {_shown(value)}: give {words}")
+            raise UsageError(f"{said} is {_shown(value)}: give {words}")
         return read
     wanted = " or ".join(_words(kind) for kind in kinds if kind is not NoneType)
-    raise UsageError(f"{owner}{name} is {_shown(value)}: give {wanted}")
+    raise UsageError(f"{said} is {_shown(value)}: give {wanted}")
 
 
 def _read(kind: Any, value: Any) -> Any:

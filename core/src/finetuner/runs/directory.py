@@ -210,6 +210,8 @@ class RunDirectory:
 def list_names(home: Path) -> tuple[str, ...]:
     """Names of the runs under ``home``, sorted."""
     runs = home / "runs"
+    if home.exists() and not home.is_dir():
+        raise UsageError(f"{home} is a file: runs live under a directory")
     if not runs.is_dir():
         return ()
     return tuple(sorted(path.parent.name for path in runs.glob("*/spec.json")))

@@ -31,6 +31,7 @@ from finetuner.runs.prepare import (
     RunData,
     Training,
     assemble,
+    check_names,
     dropout_rate,
     interpret,
     read_data,
@@ -88,6 +89,7 @@ class _Job:
     def run(self) -> Result:
         started = time.monotonic()
         spec, log = self.directory.spec(), self.directory.log
+        check_names(spec, self.host)
         callbacks, dropout = self._callbacks(spec), dropout_rate(spec.model_options)
         data = read_data(spec, self.live, self.host)
         log(f"data: {len(data.train)} rows of {len(data.train.label_names)} classes to train on")
@@ -230,11 +232,15 @@ def _log_choices(training: Training, found: Interpreted, log: Callable[[str], No
     for warning in (*plan.warnings, *getattr(training.sampler, "warnings", ())):
         log(f"warning: {warning}")
     log(
-        f"learning: {spec.loss} {spec.loss_options or ''} miner {spec.miner}, {spec.optimizer} "
+        f"learning: {spec.loss} {spec.loss_options or ''} {_mined(spec)}, {spec.optimizer} "
         f"at {spec.learning_rate:g}, batches of {spec.batch_size} "
         f"({spec.num_items_per_class} a class), {training.optimizer.schedule.total_steps} steps, "
         f"dropout {spec.model_options.get('dropout') or 'off'}"
     )
+
+
+def _mined(spec: RunSpec) -> str:
+    return "over all pairs" if spec.miner is None else f"miner {spec.miner}"
 
 
 def _versions(framework: str) -> dict[str, str]:

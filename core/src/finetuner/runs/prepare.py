@@ -36,7 +36,7 @@ from finetuner.errors import DataError, UsageError
 from finetuner.learning import resolve_objective
 from finetuner.plugins.host import Host
 from finetuner.runs.defaults import BATCH_SIZE, LOSS, VAL_SPLIT, optimizer_spec
-from finetuner.runs.resolve import load_model
+from finetuner.runs.resolve import backend_record, load_model
 from finetuner.training import total_steps
 
 RUN_OPTIONS = frozenset({"augmentation", "dropout"})
@@ -85,6 +85,24 @@ class Training:
     sampler: BatchSampler
     objective: Objective
     optimizer: OptimizerSpec
+
+
+def check_names(spec: RunSpec, host: Host) -> None:
+    """Raise ``UnknownNameError`` for a name or option that nothing provides."""
+    wanted = {
+        "losses": spec.loss,
+        "miners": spec.miner,
+        "distances": spec.distance,
+        "samplers": spec.sampler,
+        "poolings": spec.plan.pooling,
+        "freezing": spec.plan.freeze.partition(":")[0],
+    }
+    for kind, name in wanted.items():
+        if name:
+            host.get(kind, name)
+    if spec.backend is not None:
+        backend_record(spec.backend, host)
+    optimizer_spec(spec, steps=1)
 
 
 def read_data(spec: RunSpec, live: Mapping[str, Any], host: Host) -> RunData:

@@ -36,7 +36,12 @@ def load_model(
 
 
 def get_backend(name: str, host: Host) -> Backend:
-    """The backend ``name``; the error for a missing one names the package to install."""
+    """The backend ``name``, loaded."""
+    return backend_record(name, host).load()
+
+
+def backend_record(name: str, host: Host) -> BackendRecord:
+    """The record of the backend ``name``; the error for a missing one names the package."""
     try:
         record: BackendRecord = host.get("backends", name)
     except UnknownNameError as error:
@@ -45,7 +50,7 @@ def get_backend(name: str, host: Host) -> Backend:
                 f"backend {name!r} is not installed: pip install finetuner-{name}"
             ) from error
         raise
-    return record.load()
+    return record
 
 
 def _load_named(

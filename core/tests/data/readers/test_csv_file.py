@@ -65,7 +65,9 @@ def test_a_first_row_that_may_be_either_is_an_error(read: Callable[..., Rows]) -
 @pytest.mark.parametrize("other", [";", "\t", "|"])
 def test_another_delimiter_is_named_and_not_guessed(read: Callable[..., Rows], other: str) -> None:
     body = "text,label\nred,a\nblue,b\n".replace(",", other)
-    with pytest.raises(UsageError, match=r"each holds .*: say which it is in csv_options, as delimiter="):
+    with pytest.raises(
+        UsageError, match=r"each holds .*: say which it is in csv_options, as delimiter="
+    ):
         read(body)
     assert read(body, delimiter=other).contents == ["red", "blue"]
     assert read(body, delimiter=",").contents == body.split("\n")[:3]
