@@ -109,11 +109,19 @@ def fit(
 
 
 @app.command()
-def resume(name: str, home: Home = None, as_json: Json = False) -> None:
+def resume(
+    name: str,
+    weights_only: Annotated[
+        bool, typer.Option("--weights-only", help="Keep the weights, without an ONNX model.")
+    ] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
     """Continue a run that was broken off, from its last checkpoint."""
     from finetuner import api
 
-    _show(api.resume_run(name, home=home, progress=False if as_json else None), as_json)
+    progress, to_onnx = False if as_json else None, False if weights_only else None
+    _show(api.resume_run(name, to_onnx=to_onnx, home=home, progress=progress), as_json)
 
 
 @app.command()
