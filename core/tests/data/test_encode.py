@@ -68,11 +68,12 @@ def test_chunks_hold_every_row_whole_at_eight_lengths_at_most(
     assert len(encoded.buckets) <= 8
 
 
-def test_rows_without_length_keep_their_order() -> None:
+def test_rows_of_one_shape_stay_together_in_their_order() -> None:
+    """Batch statistics of a part of the batch would tell which part, and so which classes."""
     encoded = EncodedRows("array", 5, lambda row, _: np.array([row]))
     chunks, rows = encoded.chunks(np.array([4, 0, 2]), 2)
     assert rows.tolist() == [4, 0, 2]
-    assert [chunk["array"].tolist() for chunk in chunks] == [[[4], [0]], [[2]]]
+    assert [chunk["array"].tolist() for chunk in chunks] == [[[4], [0], [2]]]
     assert encoded.lengths is None
     assert len(encoded) == 5
 

@@ -27,13 +27,14 @@ class Encoded(Protocol):
     def __len__(self) -> int: ...
 
     def chunks(self, rows: np.ndarray, count: int, *, epoch: int | None = None) -> Chunks:
-        """The batch ``rows`` cut into ``count`` chunks, and ``rows`` in chunk order.
+        """The batch ``rows`` cut into at most ``count`` chunks, and ``rows`` in chunk order.
 
         Texts are sorted by length and each chunk is padded to a bucket; no more
-        than eight lengths occur in a data set. Chunks differ by one row at most;
-        there are fewer than ``count`` where there are fewer rows. ``epoch`` given
-        means training: augmentation is on, seeded by (seed, epoch, row); ``None``
-        means evaluation.
+        than eight lengths occur in a data set. Their chunks differ by one row at
+        most. Rows of one shape stay together: there is no padding to save, and
+        batch statistics must see every class of the batch. ``epoch`` given means
+        training: augmentation is on, seeded by (seed, epoch, row); ``None`` means
+        evaluation.
         """
 
 
@@ -69,7 +70,7 @@ class EncodedText:
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Images or arrays, made ready chunk by chunk; see :class:`Encoded`.
+    """Images or arrays, made ready batch by batch; see :class:`Encoded`.
 
     ``prepare(row, epoch)`` gives one row of the input ``name``.
     """
@@ -86,9 +87,7 @@ class EncodedRows:
     def chunks(self, rows: np.ndarray, count: int, *, epoch: int | None = None) -> Chunks:
         rows = _checked(rows, count, len(self))
         made = map_rows(lambda row: self.prepare(row, epoch), rows.tolist(), self.workers)
-        ends = np.cumsum([len(part) for part in _cut(rows, count)])
-        parts = [made[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-        return tuple({self.name: np.stack(part)} for part in parts), rows
+        return ({self.name: np.stack(made)},), rows
 
 
 def map_rows(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> list[Any]:
