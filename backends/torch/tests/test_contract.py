@@ -35,6 +35,14 @@ def make_classifier() -> Classifier:
         return Classifier()
 
 
+def make_normalised() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return nn.Sequential(
+            nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 4), nn.Linear(4, 2)
+        )
+
+
 def make_bert() -> nn.Module:
     from transformers import BertConfig, BertForSequenceClassification
 
@@ -74,6 +82,11 @@ def state_weights(state: Any) -> dict[str, np.ndarray]:
     return {n: p.detach().cpu().numpy().copy() for n, p in state.model.named_parameters()}
 
 
+def state_statistics(state: Any) -> dict[str, np.ndarray]:
+    buffers = dict(state.model.named_buffers())
+    return {n: b.cpu().numpy().copy() for n, b in buffers.items() if "running_" in n}
+
+
 class TestDense(BackendTests):
     @pytest.fixture
     def case(self) -> BackendCase:
@@ -86,6 +99,8 @@ class TestDense(BackendTests):
             state_weights=state_weights,
             frozen_layer="first",
             split_at="first",
+            statistics_model=make_normalised,
+            state_statistics=state_statistics,
         )
 
 
