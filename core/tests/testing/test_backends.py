@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetuner.builtin.numpy_backend import NumpyBackend, NumpyState
+from finetuner.builtin.numpy_backend import NumpyBackend
+from finetuner.builtin.numpy_training import NumpyState
 from finetuner.contracts import OptimizerSpec
 from finetuner.errors import UsageError
 from finetuner.testing import BackendCase, BackendTests, overrides
