@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import textwrap
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +12,9 @@ import pytest
 
 from finetuner.plugins import spec
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+QUOTE = re.compile(r"(?:<!-- from (\S+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +50,21 @@ def test_the_example_of_the_introduction_works(build):
     )
     assert host.get("losses", "PullLoss").consumes == ("pairs",)
     assert host.plugins()[0].problem is None
+
+
+def quotes():
+    """Source, language and text of every block of the tutorial; shell commands have no source."""
+    tutorial = (DOCS / "backends.md").read_text(encoding="utf-8")
+    return [found for found in QUOTE.findall(tutorial) if found[1] != "bash"]
+
+
+@pytest.mark.parametrize(("source", "language", "text"), quotes())
+def test_the_tutorial_quotes_the_files_that_run(source, language, text):
+    assert source, f"say where this {language} block is from:\n{text}"
+    written = (ROOT / source).read_text(encoding="utf-8")
+    indents = ("", "    ", "        ")
+    assert any(textwrap.indent(text, indent) in written for indent in indents), text
+
+
+def test_the_tutorial_is_reached_from_the_plugin_page(build):
+    assert "(backends.md)" in build.page()
