@@ -55,11 +55,13 @@ def test_the_chain_gives_what_the_model_gives(activation):
 
 
 def test_a_trained_projection_makes_search_better(tmp_path):
-    options = {"freeze": "backbone", "output_dim": 8, "batch_size": 40, "learning_rate": 0.02}
+    options = {"freeze": "backbone", "output_dim": 4, "batch_size": 20, "learning_rate": 0.02}
     data = {"train_data": (X[:400], Y[:400]), "eval_data": (X[400:900], Y[400:900])}
-    run = finetuner.fit(fitted(StandardScaler(), PCA(20)), home=tmp_path, **data, **options)
-    assert run.metrics()["after"]["map@r"] > run.metrics()["before"]["map@r"] + 0.05
-    assert finetuner.encode(finetuner.get_model(run.artifact_id), X[:3]).shape == (3, 8)
+    run = finetuner.fit(
+        fitted(StandardScaler(), PCA(20)), epochs=2, home=tmp_path, **data, **options
+    )
+    assert run.metrics()["after"]["map@r"] > run.metrics()["before"]["map@r"] + 0.1
+    assert finetuner.encode(finetuner.get_model(run.artifact_id), X[:3]).shape == (3, 4)
 
 
 @pytest.mark.parametrize(
