@@ -8,6 +8,7 @@ from finetuner_sklearn.backend import SklearnBackend
 from finetuner_sklearn.chain import Chain, read
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
@@ -69,6 +70,7 @@ def test_a_trained_projection_makes_search_better(tmp_path):
     [
         (PCA(3), "this PCA is not fitted: call fit first"),
         (fitted(QuantileTransformer(n_quantiles=9)), "'quantiletransformer' is a Quantile"),
+        (DictVectorizer().fit([{"red": 1}]), "'dictvectorizer' is a DictVectorizer"),
     ],
 )
 def test_what_cannot_be_read_is_named(model, message):

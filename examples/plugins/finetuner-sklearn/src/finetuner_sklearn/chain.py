@@ -55,8 +55,8 @@ def _layers(name: str, part: Any) -> Iterator[tuple[str, str, np.ndarray, np.nda
 
 def _affine(name: str, part: Any) -> tuple[np.ndarray, np.ndarray]:
     """Weight and bias of a scaler, a PCA and the like, found by running it."""
-    points = np.random.default_rng(0).normal(size=(3, part.n_features_in_))
     try:
+        points = np.random.default_rng(0).normal(size=(3, part.n_features_in_))
         bias = part.transform(0 * points[:1])[0]
         weight = part.transform(np.eye(len(points[0]))) - bias
         if np.allclose(part.transform(points), points @ weight + bias):
