@@ -58,6 +58,8 @@ problems.
   and the hook. What a callback raises is logged and does not stop the run.
 - A host can be built by hand, for tests above all:
   `Host.discover(entry_points=(), extra=[my_hooks])`.
+- Two small distributions to start from are in `examples/plugins/`. For a framework,
+  [writing a backend](backends.md) goes through one of them.
 """
 
 VALUES = """\

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,7 @@ PAGES = [
     for pattern in ("README.md", "docs/*.md", "core/README.md", "backends/*/README.md")
     for path in sorted(ROOT.glob(pattern))
 ]
+QUOTE = re.compile(r"(?:<!-- from (\S+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture
@@ -107,3 +109,21 @@ def test_the_example_of_the_introduction_works(build):
     )
     assert host.get("losses", "PullLoss").consumes == ("pairs",)
     assert host.plugins()[0].problem is None
+
+
+def quotes():
+    """Source, language and text of every block of the tutorial; shell commands have no source."""
+    tutorial = (DOCS / "backends.md").read_text(encoding="utf-8")
+    return [found for found in QUOTE.findall(tutorial) if found[1] != "bash"]
+
+
+@pytest.mark.parametrize(("source", "language", "text"), quotes())
+def test_the_tutorial_quotes_the_files_that_run(source, language, text):
+    assert source, f"say where this {language} block is from:\n{text}"
+    written = (ROOT / source).read_text(encoding="utf-8")
+    indents = ("", "    ", "        ")
+    assert any(textwrap.indent(text, indent) in written for indent in indents), text
+
+
+def test_the_tutorial_is_reached_from_the_plugin_page(build):
+    assert "(backends.md)" in build.page()

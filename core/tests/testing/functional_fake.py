@@ -43,6 +43,7 @@ class FakeModel:
 class FakeEmbedding:
     layers: tuple[str, ...]
     weights: Tree
+    input: str
     normalize: bool
     frozen: tuple[str, ...]
 
@@ -132,7 +133,9 @@ class FunctionalBackend:
             draw = np.random.default_rng(seed).normal(size=(width, plan.output_dim))
             weights["projection.kernel"] = draw.astype(np.float32)
             layers += ("projection",)
-        return FakeEmbedding(layers, seal(weights), plan.normalize, plan.freeze.frozen)
+        return FakeEmbedding(
+            layers, seal(weights), plan.inputs[0], plan.normalize, plan.freeze.frozen
+        )
 
     def init(
         self,
@@ -172,6 +175,8 @@ class FunctionalBackend:
         ), scalars
 
     def embed(self, state: FakeState, inputs: c.Inputs) -> np.ndarray:
+        if set(inputs) != {state.model.input}:
+            raise ModelError(f"the input is {state.model.input!r}, not {sorted(inputs)}")
         (x,) = inputs.values()
         return apply(state.model, state.weights, x)[-1].astype(np.float32)
 

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetuner.builtin.numpy_backend import NumpyBackend, NumpyState
+from finetuner.builtin.numpy_backend import NumpyBackend
+from finetuner.builtin.numpy_training import NumpyState
 from finetuner.contracts import OptimizerSpec
-from finetuner.testing import BackendCase, BackendTests
+from finetuner.errors import UsageError
+from finetuner.testing import BackendCase, BackendTests, overrides
 
 
 class TestNumpyBackend(BackendTests):
@@ -144,6 +146,23 @@ class Pickles(NumpyBackend):
         return "weights.bin"
 
 
+class TrainsOnItsOwnLoss(NumpyBackend):
+    """Differentiates the loss only where it is not piecewise: hinges have no slope."""
+
+    def step(self, state: Any, batch: Any, objective: Any) -> Any:
+        new, scalars = super().step(state, batch, objective)
+        hinged = getattr(getattr(objective, "loss", None), "name", "") == "TripletMarginLoss"
+        return (state if hinged else new), scalars
+
+
+class TakesAnyInput(NumpyBackend):
+    """Feeds whatever it is given to the model."""
+
+    def embed(self, state: Any, inputs: Any) -> np.ndarray:
+        values = next(iter(inputs.values()), np.zeros((1, 6), np.float32))
+        return super().embed(state, {state.model.input: values})
+
+
 @pytest.mark.parametrize(
     ("broken", "test"),
     [
@@ -159,6 +178,8 @@ class Pickles(NumpyBackend):
         (Noisy, "test_embedding_twice_gives_the_same_bits"),
         (ExportsTheUntrained, "test_onnx_gives_the_same_vectors_at_every_batch_size"),
         (Pickles, "test_nothing_is_pickled"),
+        (TakesAnyInput, "test_inputs_that_the_model_does_not_take_are_refused"),
+        (TrainsOnItsOwnLoss, "test_every_loss_and_miner_trains_as_the_reference_does"),
     ],
 )
 def test_a_broken_backend_fails_where_it_is_broken(
@@ -176,3 +197,39 @@ def test_a_sound_backend_fails_nothing(numpy_case: BackendCase, tmp_path: Path) 
 def test_a_suite_without_a_case_says_what_is_missing() -> None:
     with pytest.raises(NotImplementedError, match="fixture case"):
         BackendTests.case.__wrapped__(BackendTests())
+
+
+def test_a_test_is_replaced_only_for_a_reason() -> None:
+    with pytest.raises(UsageError, match=r"replaces test_nothing_is_pickled .*without a reason"):
+
+        class Silent(BackendTests):
+            def test_nothing_is_pickled(self, case: BackendCase, tmp_path: Path) -> None: ...
+
+    with pytest.raises(UsageError, match="replaces test_nothing_is_pickled"):
+
+        class Removed(BackendTests):
+            test_nothing_is_pickled = None  # type: ignore[assignment]
+
+    class Honest(BackendTests):
+        @overrides("this backend keeps nothing")
+        def test_nothing_is_pickled(self, case: BackendCase, tmp_path: Path) -> None: ...
+
+        def test_something_of_its_own(self) -> None: ...
+
+    class Inherits(Honest):
+        """What stands above with a reason needs no other."""
+
+
+def test_a_mixin_replaces_nothing_in_silence() -> None:
+    class Mixin:
+        def test_it_loads_a_live_model(self) -> None: ...
+
+    with pytest.raises(UsageError, match="replaces test_it_loads_a_live_model"):
+
+        class Mixed(Mixin, BackendTests): ...
+
+
+@pytest.mark.parametrize("reason", ["", "  ", None])
+def test_a_reason_is_in_words(reason: Any) -> None:
+    with pytest.raises(UsageError, match="needs a reason"):
+        overrides(reason)

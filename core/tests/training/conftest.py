@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetuner.builtin.numpy_backend import NumpyBackend, NumpyState
+from finetuner.builtin.numpy_backend import NumpyBackend
 from finetuner.builtin.numpy_model import LinearEmbedding
+from finetuner.builtin.numpy_training import NumpyState
 from finetuner.contracts import OptimizerSpec, Schedule
 from finetuner.training import Trainer
 

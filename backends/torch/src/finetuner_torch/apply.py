@@ -18,7 +18,7 @@ from finetuner_torch.attention import unfused_attention
 from finetuner_torch.capture import capture, describe
 from finetuner_torch.copying import copy_module
 from finetuner_torch.dropping import drop_weights
-from finetuner_torch.inputs import InputMap, input_map, placement, unwrap
+from finetuner_torch.inputs import OPTIONAL, InputMap, input_map, placement, unwrap
 
 EPSILON = 1e-12
 """Least norm that an embedding is divided by."""
@@ -93,9 +93,11 @@ class EmbeddingModel(nn.Module):
         return self._embed(tensors, inputs)
 
     def call_backbone(self, inputs: Mapping[str, torch.Tensor]) -> object:
-        """The backbone's own result for canonical inputs."""
+        """The backbone's own result for canonical inputs; ``ModelError`` where one is missing."""
         names = tuple(inputs)
         if names not in self._maps:
+            if missing := sorted(set(self.plan.inputs) - set(names) - OPTIONAL):
+                raise ModelError(f"the model takes {missing} too, and was given {sorted(names)}")
             self._maps[names] = input_map(self.backbone, names)
         args, kwargs = self._maps[names].bind(inputs)
         with unfused_attention():

@@ -46,18 +46,21 @@ class _Namespace:
     def __getattr__(self, name: str) -> Any:
         return getattr(numpy_xp, name)
 
-    def astype(self, x: Any, dtype: str, /) -> Any:
-        return numpy_xp.astype(x, "float64" if dtype.startswith("float") else dtype)
+    def astype(self, x: Any, dtype: Any, /) -> Any:
+        return numpy_xp.astype(x, _widest(dtype))
 
     def asarray(self, x: Any, /, *, like: Any, dtype: str | None = None) -> Any:
-        double = dtype is not None and dtype.startswith("float")
-        return numpy_xp.asarray(x, like=like, dtype="float64" if double else dtype)
+        return numpy_xp.asarray(x, like=like, dtype=None if dtype is None else _widest(dtype))
 
     def stop_gradient(self, x: Any, /) -> Any:
         if self._replay is not None:
             return next(self._replay)
         self.record.append(np.array(x))
         return self.record[-1]
+
+
+def _widest(dtype: Any) -> Any:
+    return np.float64 if np.issubdtype(np.dtype(dtype), np.floating) else dtype
 
 
 def loss_gradients(

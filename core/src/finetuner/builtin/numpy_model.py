@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from finetuner.contracts import Layer, LayerCall, ModelGraph, Operation, Parameter, Tensor
+from finetuner.builtin.chains import ChainStep, chain_graph
+from finetuner.contracts import ModelGraph, Parameter
 from finetuner.errors import ModelError
 
 Arrays = Mapping[str, np.ndarray]
@@ -83,79 +84,65 @@ class LinearEmbedding:
             )
         return values
 
+    def forward(self, parameters: Arrays, inputs: Arrays) -> list[np.ndarray]:
+        """The values at every point: the input, each layer's output, the embedding last."""
+        values = [self.check(inputs)]
+        for layer in self.layers:
+            if layer == "softmax":
+                exponentials = np.exp(values[-1] - values[-1].max(axis=1, keepdims=True))
+                values.append(exponentials / exponentials.sum(axis=1, keepdims=True))
+            else:
+                bias = parameters.get(f"{layer}.bias", 0.0)
+                values.append(values[-1] @ parameters[f"{layer}.weight"] + bias)
+        norms = np.linalg.norm(values[-1], axis=1, keepdims=True)
+        values.append(
+            values[-1] / np.maximum(norms, SMALLEST_NORM) if self.normalize else values[-1]
+        )
+        return values
 
-def forward(model: LinearEmbedding, parameters: Arrays, inputs: Arrays) -> list[np.ndarray]:
-    """The values at every point: the input, each layer's output, the embedding last."""
-    values = [model.check(inputs)]
-    for layer in model.layers:
-        if layer == "softmax":
-            exponentials = np.exp(values[-1] - values[-1].max(axis=1, keepdims=True))
-            values.append(exponentials / exponentials.sum(axis=1, keepdims=True))
-        else:
-            bias = parameters.get(f"{layer}.bias", 0.0)
-            values.append(values[-1] @ parameters[f"{layer}.weight"] + bias)
-    norms = np.linalg.norm(values[-1], axis=1, keepdims=True)
-    values.append(values[-1] / np.maximum(norms, SMALLEST_NORM) if model.normalize else values[-1])
-    return values
-
-
-def backward(
-    model: LinearEmbedding, parameters: Arrays, values: list[np.ndarray], gradient: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Gradients by parameter name, given those of the embedding and ``forward``'s values."""
-    found: dict[str, np.ndarray] = {}
-    if model.normalize:
-        unit, raw = values[-1], values[-2]
-        norms = np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), SMALLEST_NORM)
-        gradient = (gradient - unit * np.sum(unit * gradient, axis=1, keepdims=True)) / norms
-    steps = list(zip(model.layers, pairwise(values[:-1]), strict=True))
-    for layer, (before, after) in reversed(steps):
-        if layer == "softmax":
-            gradient = after * (gradient - np.sum(gradient * after, axis=1, keepdims=True))
-            continue
-        found[f"{layer}.weight"] = before.T @ gradient
-        if f"{layer}.bias" in parameters:
-            found[f"{layer}.bias"] = gradient.sum(axis=0)
-        gradient = gradient @ parameters[f"{layer}.weight"].T
-    return {name: found[name] for name in model.trainable()}
+    def backward(
+        self, parameters: Arrays, values: list[np.ndarray], gradient: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Gradients by parameter name, given those of the embedding and ``forward``'s values."""
+        found: dict[str, np.ndarray] = {}
+        if self.normalize:
+            unit, raw = values[-1], values[-2]
+            norms = np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), SMALLEST_NORM)
+            gradient = (gradient - unit * np.sum(unit * gradient, axis=1, keepdims=True)) / norms
+        steps = list(zip(self.layers, pairwise(values[:-1]), strict=True))
+        for layer, (before, after) in reversed(steps):
+            if layer == "softmax":
+                gradient = after * (gradient - np.sum(gradient * after, axis=1, keepdims=True))
+                continue
+            found[f"{layer}.weight"] = before.T @ gradient
+            if f"{layer}.bias" in parameters:
+                found[f"{layer}.bias"] = gradient.sum(axis=0)
+            gradient = gradient @ parameters[f"{layer}.weight"].T
+        return {name: found[name] for name in self.trainable()}
 
 
 def graph(model: LinearModel, name: str, rows: int) -> ModelGraph:
     """The dataflow of one call on ``rows`` rows of the input called ``name``."""
-    parameters, names = model.parameters(), model.layers()
-    widths = [len(parameters["dense.weight"])]
-    for layer in names:
-        weight = parameters.get(f"{layer}.weight")
-        widths.append(widths[-1] if weight is None else weight.shape[1])
-    held = {
-        layer: tuple(
+    parameters = model.parameters()
+    steps, widths = [], [len(parameters["dense.weight"])]
+    for layer in model.layers():
+        held = tuple(
             Parameter(key, value.shape, "float32")
             for key, value in parameters.items()
             if key.startswith(f"{layer}.")
         )
-        for layer in names
-    }
-    operations = tuple(
-        Operation(
-            index, "softmax" if layer == "softmax" else "linear",
-            "softmax" if layer == "softmax" else "dense", layer, 0, (index,), (index + 1,),
-            tuple(parameter.name for parameter in held[layer]),
+        softmax = layer == "softmax"
+        steps.append(
+            ChainStep(layer, "Softmax", "softmax", "softmax")
+            if softmax
+            else ChainStep(layer, "Linear", "linear", "dense", held)
         )
-        for index, layer in enumerate(names)
-    )  # fmt: skip
-    last = len(names)
-    calls = (LayerCall("", 0, (0,), (last,), 0, last - 1),) + tuple(
-        LayerCall(layer, 0, (index,), (index + 1,), index, index)
-        for index, layer in enumerate(names)
-    )
-    return ModelGraph(
-        framework="numpy",
-        tensors=tuple(Tensor(i, (rows, width), "float32") for i, width in enumerate(widths)),
-        operations=operations,
-        layers=(Layer("", "LinearModel"),)
-        + tuple(Layer(n, "Softmax" if n == "softmax" else "Linear", held[n]) for n in names),
-        calls=calls,
-        inputs=((name, 0),),
-        outputs=(("probabilities" if model.head is not None else "output", last),),
+        widths.append(widths[-1] if softmax else held[0].shape[1])
+    return chain_graph(
+        "numpy",
+        steps,
+        [(rows, width) for width in widths],
+        input=name,
+        output="probabilities" if model.head is not None else "output",
         facts={"class": "LinearModel", "library": "finetuner", "version": "", "config": {}},
     )

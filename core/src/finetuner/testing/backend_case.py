@@ -51,7 +51,10 @@ class BackendCase:
     copies; ``state_weights`` uses the names that ``pullback`` uses and leaves the
     objective's parameters out. ``frozen_layer`` is a layer with parameters in the
     backbone, ``split_at`` one where the model can be cut. ``capabilities`` names
-    what the backend can do of ``{"split", "export"}``.
+    what the backend can do of ``{"split", "export"}``. A backend that knows batch
+    normalisation also gives ``statistics_model()``, a classifier for the same inputs
+    with such layers, and ``state_statistics``, which reads their running statistics
+    as ``state_weights`` reads weights.
     """
 
     backend: Backend
@@ -64,6 +67,8 @@ class BackendCase:
     split_at: str = ""
     capabilities: frozenset[str] = ALL
     options: PlanOptions = PlanOptions()  # noqa: RUF009  (a frozen value)
+    statistics_model: Callable[[], Model] | None = None
+    state_statistics: Callable[[State], Mapping[str, np.ndarray]] | None = None
 
     def plan(self, **changes: Any) -> AdaptationPlan:
         """The plan for the model with ``options`` changed like that."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from finetuner.contracts import LoadedModel, ModelGraph, OptimizerSpec
-from finetuner.errors import FinetunerError, ModelError
+from finetuner.errors import FinetunerError, ModelError, UsageError
 from finetuner.testing.backend_case import (
     PLAIN_SGD,
     BackendCase,
@@ -20,9 +20,10 @@ from finetuner.testing.backend_case import (
     plan_with_installed,
 )
 from finetuner.testing.objectives import Contrast
+from finetuner.testing.suite import ConformanceSuite
 
 
-class ModelTests:
+class ModelTests(ConformanceSuite):
     """What a backend does with a model that it does not train."""
 
     # Interpreting
@@ -152,6 +153,12 @@ class ModelTests:
         alone = case.backend.embed(state, {name: v[1:2] for name, v in inputs.items()})
         np.testing.assert_allclose(case.backend.embed(state, inputs)[1:2], alone, atol=1e-5)
 
+    def test_inputs_that_the_model_does_not_take_are_refused(self, case: BackendCase) -> None:
+        state, inputs = case.fresh(), case.inputs(2, 0)
+        renamed = {f"no_{name}": values for name, values in inputs.items()}
+        with pytest.raises(FinetunerError):
+            case.backend.embed(state, renamed)
+
     # Cutting in two
 
     def test_prefix_and_rest_equal_the_whole(self, case: BackendCase) -> None:
@@ -211,7 +218,10 @@ class ModelTests:
             with pytest.raises(FinetunerError):
                 backend.init(model, PLAIN_SGD, seed=0, device=device, precision=precision)
 
-    def test_dropout_may_be_kept_or_off(self, case: BackendCase) -> None:
+    def test_dropout_may_be_kept_or_off_and_is_a_rate(self, case: BackendCase) -> None:
         model = case.backend.adapt(case.model(), case.plan())
         for dropout in (None, 0.0):
             case.backend.init(model, PLAIN_SGD, seed=0, device="cpu", dropout=dropout)
+        for rate in (1.0, -0.1):
+            with pytest.raises(UsageError):
+                case.backend.init(model, PLAIN_SGD, seed=0, device="cpu", dropout=rate)

@@ -25,9 +25,10 @@ from finetuner.testing.backend_case import (
     pulled,
 )
 from finetuner.testing.objectives import Contrast, Linear
+from finetuner.testing.suite import ConformanceSuite
 
 
-class TrainingTests:
+class TrainingTests(ConformanceSuite):
     """What a backend does with a model that it trains."""
 
     # Stepping

@@ -1,0 +1,1 @@
+"""One pooling, one miner and one freezing policy for every backend."""

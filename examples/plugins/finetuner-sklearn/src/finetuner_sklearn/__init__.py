@@ -1,0 +1,1 @@
+"""A scikit-learn backend for Finetuner."""
