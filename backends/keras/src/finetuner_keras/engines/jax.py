@@ -1,0 +1,55 @@
+"""Keras on JAX: ``jax.jit`` and ``jax.value_and_grad``."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from finetuner_keras.engines import Function, Tensor, Tensors
+
+INTEGER = "int64" if jax.config.jax_enable_x64 else "int32"
+PACKAGES = ("jax", "jaxlib")
+
+
+def compile(function: Function, static_shapes: bool = True) -> Function:
+    return jax.jit(function)
+
+
+def value_and_gradients(
+    function: Function, parameters: Tensors
+) -> tuple[tuple[Tensor, Any], dict[str, Tensor]]:
+    return jax.value_and_grad(function, has_aux=True)(dict(parameters))
+
+
+def to_tensor(array: np.ndarray) -> Tensor:
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        array = array.astype(INTEGER)
+    return jnp.array(array)
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    return np.array(tensor)
+
+
+def to_floats(scalars: Tensors) -> dict[str, float]:
+    fetched = jax.device_get(dict(scalars))
+    return {name: float(value) for name, value in fetched.items()}
+
+
+def random_uniform(key: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    return jax.random.uniform(jax.random.key(jnp.asarray(key, "uint32")), shape)
+
+
+def devices() -> tuple[str, ...]:
+    platforms = {"cuda": "gpu", "rocm": "gpu"}
+    found = [f"{platforms.get(d.platform, d.platform)}:{d.id}" for d in jax.devices()]
+    return (*(name for name in found if not name.startswith("cpu")), "cpu")
+
+
+def on_device(name: str) -> AbstractContextManager[Any]:
+    platform, _, number = name.partition(":")
+    return jax.default_device(jax.devices(platform)[int(number or 0)])
