@@ -7,12 +7,14 @@ this package is written once, on ``keras.ops`` and these.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 
+from finetuner.contracts import InputSpec
 from finetuner.errors import UsageError
 
 Tensor = Any
@@ -63,9 +65,17 @@ class Engine(Protocol):
         """A scope in which tensors are made, and functions run, on the device."""
 
     def export(
-        self, function: Function, names: tuple[str, ...], specs: Any, arrays: Any, path: str
+        self,
+        function: Function,
+        weights: Mapping[str, np.ndarray],
+        specs: Sequence[InputSpec],
+        arrays: Sequence[np.ndarray],
+        path: Path,
     ) -> None:
-        """Write ``function`` of positional tensors as ONNX."""
+        """Write ``function(weights, *tensors)``, which gives the embeddings, as ONNX.
+
+        ``specs`` describe the tensors and ``arrays`` are examples of them.
+        """
 
 
 def current() -> Engine:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from finetuner.contracts import InputSpec
 from finetuner_keras.engines import Function, Tensor, Tensors
 
 INTEGER = "int64"
 PACKAGES = ("tensorflow", "tensorflow-cpu")
+OPSET = 18
 
 
 def compile(function: Function, static_shapes: bool = True) -> Function:
@@ -61,3 +65,31 @@ def devices() -> tuple[str, ...]:
 
 def on_device(name: str) -> AbstractContextManager[Any]:
     return tf.device(name)
+
+
+def export(
+    function: Function,
+    weights: Mapping[str, np.ndarray],
+    specs: Sequence[InputSpec],
+    arrays: Sequence[np.ndarray],
+    path: Path,
+) -> None:
+    from tf2onnx.convert import from_function
+
+    from finetuner_keras.engines.tensorflow_onnx import register
+    from finetuner_keras.onnx_file import write
+
+    register()
+    names = list(weights)
+
+    def flat(*tensors: Tensor) -> Tensor:
+        given = dict(zip(names, tensors, strict=False))
+        return function(given, *tensors[len(names) :])
+
+    # Weights are inputs of the graph while it is converted: frozen into it they
+    # would be copied several times over.
+    signature = [tf.TensorSpec(a.shape, a.dtype) for a in weights.values()]
+    signature += [tf.TensorSpec(spec.shape, spec.dtype) for spec in specs]
+    graph = tf.function(flat, autograph=False)
+    model, _ = from_function(graph, input_signature=signature, opset=OPSET)
+    write(model, specs, weights, path)
