@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from finetuner.contracts import Backend, BackendRecord
+from finetuner.contracts import BackboneRecord, Backend, BackendRecord
 from finetuner.plugins import hookimpl
 
 
 @hookimpl
 def finetuner_backends() -> Iterator[BackendRecord]:
     yield BackendRecord("keras", "keras", _load)
+
+
+@hookimpl
+def finetuner_backbones() -> Iterator[BackboneRecord]:
+    from finetuner_keras.backbones import BACKBONES
+
+    yield from BACKBONES
 
 
 def _load() -> Backend:

@@ -45,12 +45,8 @@ def write(
         graph.initializer.append(numpy_helper.from_array(array, f"weight.{name}"))
     _fold_transposes(graph)
     large = sum(np.dtype("float32").itemsize * a.size for a in weights.values()) > LARGEST
-    onnx.save_model(
-        model,
-        str(path),
-        save_as_external_data=large,
-        location=f"{path.name}.data" if large else None,
-    )
+    beside = {"save_as_external_data": True, "location": f"{path.name}.data"} if large else {}
+    onnx.save_model(model, str(path), **beside)
     onnx.checker.check_model(str(path), full_check=True)
 
 
