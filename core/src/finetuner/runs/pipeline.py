@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from finetuner.artifacts import open_store, push
-from finetuner.contracts import IN_PROCESS, RunSpec, RunState
+from finetuner.contracts import IN_PROCESS, Backend, RunSpec, RunState
 from finetuner.errors import FinetunerError, RunError
 from finetuner.export import export_bundle
 from finetuner.plugins.host import Host
@@ -196,7 +196,7 @@ class _Job:
                 directory=bundle,
                 samples=list(data.train.contents[:4]),
                 transforms=self.host.by_name("transforms"),
-                versions=_versions(found.backend.framework),
+                versions=_versions(_packages(found.backend)),
                 onnx=spec.to_onnx,
             )
             if manifest.parity:
@@ -220,10 +220,16 @@ def _log_choices(training: Training, found: Interpreted, log: Callable[[str], No
     )
 
 
-def _versions(framework: str) -> dict[str, str]:
+def _packages(backend: Backend) -> Sequence[str]:
+    """Distributions that the backend computes with: its framework's, unless it says more."""
+    named: Sequence[str] = getattr(backend, "packages", (backend.framework,))
+    return named
+
+
+def _versions(frameworks: Sequence[str]) -> dict[str, str]:
     """Versions of all that shapes an artifact."""
     found = {"python": platform.python_version()}
-    for name in ("finetuner-core", "numpy", "onnxruntime", framework):
+    for name in ("finetuner-core", "numpy", "onnxruntime", *frameworks):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
