@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import keras
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for keras_models
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

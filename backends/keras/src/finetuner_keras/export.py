@@ -17,6 +17,7 @@ from finetuner.contracts import Inputs, InputSpec
 from finetuner.errors import ExportError
 from finetuner_keras import engines
 from finetuner_keras.engines import Tensors
+from finetuner_keras.kinds import layer_kind
 from finetuner_keras.onnx_file import first_line
 from finetuner_keras.state import State
 
@@ -49,7 +50,19 @@ def export(state: State, path: Path, inputs: Sequence[InputSpec], sample: Inputs
             f"the model cannot be exported to ONNX from Keras on {keras.backend.backend()}: "
             f"{first_line(error)}. Its inputs were "
             + ", ".join(f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in inputs)
+            + _likely_cause(state)
         ) from error
+
+
+def _likely_cause(state: State) -> str:
+    """Recurrent layers are what the exporters of PyTorch and JAX fail on."""
+    recurrent = [n for n, layer in state.model.layers.items() if layer_kind(layer) == "recurrent"]
+    if not recurrent or keras.backend.backend() == "tensorflow":
+        return ""
+    return (
+        f". The recurrent layer {recurrent[0]!r} is likely what stops it: run with "
+        "KERAS_BACKEND=tensorflow, which exports it"
+    )
 
 
 def _at_least_two(array: np.ndarray, spec: InputSpec) -> np.ndarray:

@@ -74,18 +74,24 @@ def input_map(model: Layer, names: Iterable[str]) -> InputMap:
 
 def declared_inputs(model: Layer) -> tuple[Literal["one", "dict", "list"], tuple[str, ...]] | None:
     """The form and names of the inputs that a Functional or Sequential model declares."""
-    if not is_graph(model) or not model.inputs:
+    tensors = _declared(model)
+    if not tensors:
         return None
     structure = None if isinstance(model, keras.Sequential) else model.input
     if isinstance(structure, Mapping):
         return "dict", tuple(structure)
-    names = tuple(tensor.name for tensor in model.inputs)
+    names = tuple(tensor.name for tensor in tensors)
     return ("one" if len(names) == 1 else "list"), names
+
+
+def _declared(model: Layer) -> tuple[Any, ...]:
+    """The symbolic inputs of a Functional or built Sequential model."""
+    return tuple(getattr(model, "inputs", None) or ()) if is_graph(model) else ()
 
 
 def refuse_strings(model: Layer) -> None:
     """Raises ``ModelError`` for a model that is fed with strings."""
-    for tensor in (model.inputs if is_graph(model) else None) or ():
+    for tensor in _declared(model):
         if tensor.dtype == "string":
             raise ModelError(
                 f"{type(model).__name__} takes strings (input {tensor.name!r}), which neither "

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from keras import backend as _keras
 from keras import ops
-from keras.backend import standardize_dtype
 
 from finetuner_keras import engines
 from finetuner_keras.engines import Tensor
@@ -204,7 +204,7 @@ def tanh(x: Tensor, /) -> Tensor:
 
 
 def upcast(x: Tensor, /) -> Tensor:
-    return x if standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
+    return x if _keras.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
 
 
 def where(condition: Tensor, a: Any, b: Any, /) -> Tensor:
@@ -217,5 +217,5 @@ def zeros_like(x: Tensor, /) -> Tensor:
 
 def _dtype(dtype: Any) -> str:
     """A numpy name or a tensor's dtype as Keras names it, as wide as there is."""
-    name: str = standardize_dtype(dtype)
+    name: str = _keras.standardize_dtype(dtype)
     return _NARROWED.get(name, name) if _ENGINE.INTEGER == "int32" else name

@@ -69,6 +69,7 @@ def export(
 ) -> None:
     from jax2onnx import to_onnx
 
+    from finetuner_keras.engines.jax_onnx import mend_pooling
     from finetuner_keras.onnx_file import write
 
     names = list(weights)
@@ -80,7 +81,9 @@ def export(
     symbols = jax.export.SymbolicScope()
     signature = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in weights.values()]
     signature += [_symbolic(spec, symbols) for spec in specs]
-    write(to_onnx(flat, signature, opset=OPSET), specs, weights, path)
+    model = to_onnx(flat, signature, opset=OPSET)
+    mend_pooling(model.graph)
+    write(model, specs, weights, path)
 
 
 def _symbolic(spec: InputSpec, scope: Any) -> jax.ShapeDtypeStruct:
