@@ -23,13 +23,12 @@ def test_fit_trains_exports_and_encodes_arrays(tmp_path: Path) -> None:
         ]
     )
     draw = np.random.default_rng(0)
-    labels = draw.integers(0, 4, 96)
-    rows = (np.eye(4)[labels] @ draw.normal(size=(4, 10)) * 2 + draw.normal(size=(96, 10))).astype(
-        np.float32
-    )
+    labels = draw.integers(0, 4, 240)
+    signal, noise = np.eye(4)[labels] * 2, draw.normal(size=(240, 6)) * 2
+    rows = np.concatenate([signal + draw.normal(size=(240, 4)), noise], axis=1).astype(np.float32)
     weights = [w.copy() for w in model.get_weights()]
     run = finetuner.fit(
-        model, (rows, labels), epochs=2, batch_size=32, learning_rate=5e-3, home=tmp_path
+        model, (rows, labels), epochs=5, batch_size=32, learning_rate=1e-2, home=tmp_path
     )
     metrics = run.metrics()
     assert metrics["after"]["map@r"] > metrics["before"]["map@r"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import pytest
@@ -48,6 +49,12 @@ def test_a_live_model_is_found_by_what_is_imported() -> None:
     backend, loaded = load_model(model, None, {}, default_host())
     assert backend.name == "keras"
     assert loaded.model is model
+
+
+def test_a_keras_file_means_this_backend_whatever_else_is_installed(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(path)
+    assert load_model(str(path), None, {}, default_host())[0].name == "keras"
 
 
 def test_a_torch_module_is_no_keras_model() -> None:

@@ -10,7 +10,7 @@ from finetuner.plugins import hookimpl
 
 @hookimpl
 def finetuner_backends() -> Iterator[BackendRecord]:
-    yield BackendRecord("keras", "keras", _load)
+    yield BackendRecord("keras", "keras", _load, ("*.keras",))
 
 
 @hookimpl
