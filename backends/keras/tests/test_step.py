@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from keras import ops
 from keras_models import BACKEND, SEEN, SGD, arrays, cnn, images, state_of, text, tokens
 
 from finetuner.contracts import Batch
@@ -99,3 +100,14 @@ def test_half_precision_trains_and_embeds_in_float32() -> None:
     assert {a.dtype for a in arrays(state.weights).values()} == {np.dtype("float32")}
     assert BACKEND.embed(state, images(2)).dtype == np.float32
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_running_variances_are_keras_own() -> None:
+    """Keras keeps the variance of the batch itself, PyTorch n/(n-1) times that."""
+    model, sample = cnn(), images()
+    state = state_of(model, sample)
+    kernel = model.get_layer("conv1")
+    passing = ops.convert_to_numpy(kernel(sample["image"])).reshape(-1, 4)
+    state, _ = BACKEND.step(state, Batch((sample,), LABELS, 0), Contrast())
+    found = arrays(state.rest)["backbone.norm1.moving_variance"]
+    np.testing.assert_allclose(found, 0.99 + 0.01 * passing.var(axis=0), atol=1e-6)
