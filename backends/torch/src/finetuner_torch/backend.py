@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,10 @@ class TorchBackend:
     xp: ArrayNamespace = xp
 
     def recognises(self, model: object) -> bool:
-        return isinstance(model, nn.Module)
+        # Under PyTorch a Keras layer is a module, too.
+        keras = sys.modules.get("keras")
+        layer = getattr(getattr(keras, "layers", None), "Layer", ())
+        return isinstance(model, nn.Module) and not isinstance(model, layer)
 
     def load(self, source: object, options: Mapping[str, Any]) -> LoadedModel:
         from finetuner_torch.backbones import load

@@ -38,6 +38,8 @@ class LoadedModel:
     ``files`` are those that the preprocessing names (a tokenizer), by bundle name.
     ``defaults`` are plan options that the model's own files ask for (a
     sentence-transformers directory names its pooling); what the user says wins.
+    ``data_defaults`` are options for feeding a bare model that it tells itself (its
+    ``image_size``, its ``layout``, its ``input_shape``); what the user says wins.
     ``reference`` is the string that loads the same model elsewhere, ``None``
     where there is none.
     """
@@ -47,6 +49,7 @@ class LoadedModel:
     preprocessing: Preprocessing | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    data_defaults: Mapping[str, Any] = field(default_factory=dict)
     reference: str | None = None
 
 

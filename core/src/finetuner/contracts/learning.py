@@ -73,8 +73,9 @@ class Objective(Protocol):
     """What a backend differentiates: embeddings and labels in, loss out.
 
     ``embeddings`` B×D, ``labels`` B integers, ``parameters`` the learnable ones
-    by name, ``key`` a seed for random choices. Returns the scalar loss and
-    scalars worth reporting, all arrays of the backend.
+    by name, ``key`` a seed for random choices: an integer, or a scalar array where
+    the step is compiled. Returns the scalar loss and scalars worth reporting, all
+    arrays of the backend.
     """
 
     @property

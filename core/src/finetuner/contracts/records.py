@@ -24,12 +24,14 @@ class BackendRecord:
     """A framework: ``load`` imports it and gives the backend.
 
     ``framework`` is the top-level module whose presence in ``sys.modules`` makes
-    a live model possible (``"torch"``).
+    a live model possible (``"torch"``). ``paths`` are shell patterns of the paths
+    that only this backend loads; with none, it is one for any other path.
     """
 
     name: str
     framework: str
     load: Callable[[], Backend]
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

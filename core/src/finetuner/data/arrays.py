@@ -46,6 +46,14 @@ def layout(value: Any, *, order: str) -> np.ndarray:
     return np.ascontiguousarray(array.transpose(2, 0, 1)) if order == _LAYOUTS[0] else array
 
 
+def reverse_channels(value: Any) -> np.ndarray:
+    """An H×W×C array with its channels in reverse: blue, green, red."""
+    array = as_float(value)
+    if array.ndim != 3:
+        raise UsageError(f"reverse-channels: an H×W×C array is needed, not {array.shape}")
+    return np.ascontiguousarray(array[:, :, ::-1])
+
+
 def reshape(value: Any, *, shape: Sequence[int]) -> np.ndarray:
     """One row in another shape (without the batch); -1 stands for what is left."""
     array = np.asarray(value)

@@ -18,6 +18,7 @@ STEPS: tuple[TransformRecord, ...] = (
     TransformRecord("center-crop", images.center_crop),
     TransformRecord("scale", arrays.scale),
     TransformRecord("normalize", arrays.normalize),
+    TransformRecord("reverse-channels", arrays.reverse_channels),
     TransformRecord("layout", arrays.layout),
     TransformRecord("reshape", arrays.reshape),
     TransformRecord("cast", arrays.cast),

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from finetuner.artifacts import open_store, push
-from finetuner.contracts import IN_PROCESS, RunSpec, RunState
+from finetuner.contracts import IN_PROCESS, Backend, RunSpec, RunState
 from finetuner.errors import ExportError, FinetunerError, RunError
 from finetuner.export import export_bundle
 from finetuner.plugins.host import Host
@@ -209,7 +209,7 @@ class _Job:
                     directory=bundle,
                     samples=list(data.train.contents[:4]),
                     transforms=self.host.by_name("transforms"),
-                    versions=_versions(found.backend.framework),
+                    versions=_versions(_packages(found.backend)),
                     onnx=spec.to_onnx,
                 )
             except ExportError as error:
@@ -243,10 +243,16 @@ def _mined(spec: RunSpec) -> str:
     return "over all pairs" if spec.miner is None else f"miner {spec.miner}"
 
 
-def _versions(framework: str) -> dict[str, str]:
+def _packages(backend: Backend) -> Sequence[str]:
+    """Distributions that the backend computes with: its framework's, unless it says more."""
+    named: Sequence[str] = getattr(backend, "packages", (backend.framework,))
+    return named
+
+
+def _versions(frameworks: Sequence[str]) -> dict[str, str]:
     """Versions of all that shapes an artifact."""
     found = {"python": platform.python_version()}
-    for name in ("finetuner-core", "numpy", "onnxruntime", framework):
+    for name in ("finetuner-core", "numpy", "onnxruntime", *frameworks):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found

@@ -25,6 +25,7 @@ from finetuner.contracts import (
     Step,
 )
 from finetuner.data import (
+    PREPROCESSING_OPTIONS,
     Encoded,
     LabeledDataset,
     Preprocessor,
@@ -160,6 +161,9 @@ def _fed(loaded: LoadedModel, data: LabeledDataset, options: Mapping[str, Any]) 
     if loaded.preprocessing is not None:
         return loaded
     chosen = {n: v for n, v in options.items() if n not in RUN_OPTIONS | {"input_shape"}}
+    if "preprocessing" not in chosen:
+        known = PREPROCESSING_OPTIONS[data.modality]
+        chosen = {**{n: v for n, v in loaded.data_defaults.items() if n in known}, **chosen}
     return replace(
         loaded,
         preprocessing=infer_preprocessing(data, chosen),
@@ -183,12 +187,13 @@ def inspect_model(
         return interpret(model, spec, rows, host).plan
     found, loaded = load_model(model, backend, _loading(model, model_options), host)
     preprocessing = loaded.preprocessing
-    if preprocessing is None and "input_shape" not in model_options:
+    told = {**loaded.data_defaults, **model_options}
+    if preprocessing is None and "input_shape" not in told:
         raise UsageError(
             "the input of a bare model is not known: give data= (two rows are enough) or "
             "model_options={'input_shape': (3, 224, 224)} (without the batch)"
         )
-    sample = _made_up(preprocessing, model_options)
+    sample = _made_up(preprocessing, told)
     return _plan(found, loaded, sample, options, host)
 
 

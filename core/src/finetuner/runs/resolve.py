@@ -67,7 +67,7 @@ def _load_named(
             _known_backbones(name, host),
             f". It is neither a path that exists nor a backbone name ({', '.join(patterns)})",
         )
-    found = get_backend(backend or _default_backend(host), host)
+    found = get_backend(backend or _default_backend(name, host), host)
     return found, found.load(str(Path(name).expanduser()), options)
 
 
@@ -89,8 +89,15 @@ def _known_backbones(name: str, host: Host) -> list[str]:
     return known
 
 
-def _default_backend(host: Host) -> str:
-    names = [name for name in host.records("backends") if name != REFERENCE_BACKEND]
+def _default_backend(path: str, host: Host) -> str:
+    """The backend for a path: the one that claims its kind, else the only one that claims none."""
+    claims = {
+        name: provided.record.paths
+        for name, provided in host.records("backends").items()
+        if name != REFERENCE_BACKEND
+    }
+    claiming = [n for n, paths in claims.items() if any(fnmatchcase(path, p) for p in paths)]
+    names = claiming or [n for n, paths in claims.items() if not paths] or list(claims)
     if not names:
         raise MissingDependencyError(
             "no backend is installed: pip install finetuner-torch (or finetuner-keras)"

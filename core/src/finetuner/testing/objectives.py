@@ -50,4 +50,5 @@ class Linear:
         self, xp: Any, embeddings: Array, labels: Array, parameters: Mapping[str, Array], key: int
     ) -> tuple[Array, dict[str, Array]]:
         slope = xp.asarray(self.slope, like=embeddings)
-        return xp.sum(embeddings * slope), {"key": xp.sum(embeddings) * 0 + float(key)}
+        seen = xp.astype(xp.asarray(key, like=embeddings), "float32")
+        return xp.sum(embeddings * slope), {"key": xp.sum(embeddings) * 0 + seen}
