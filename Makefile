@@ -9,7 +9,7 @@ QUERY ?= send a text message to a phone
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: demo demo-images test test-keras test-slow test-core lint bench docs clean
+.PHONY: demo demo-images test test-keras test-slow test-core test-alone lint bench docs clean
 
 demo: $(INSTALLED) $(PRODUCTION)/.installed
 	$(BIN)/python examples/text_search.py --home .demo
@@ -31,9 +31,12 @@ test-keras: $(INSTALLED)
 			|| exit 1; \
 	done
 
-# Core alone on each Python that is here, with no framework installed.
+# Core alone on each Python that is here; core and each backend alone on one.
 test-core:
-	$(PYTHON) tests/core_alone.py python3.11 python3.12 python3.13
+	$(PYTHON) tests/alone.py core --python python3.11 --python python3.12 --python python3.13
+
+test-alone:
+	$(PYTHON) tests/alone.py core torch keras
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
