@@ -1,5 +1,6 @@
 """The public functions. Two arguments suffice; everything else can be adjusted."""
 
+from finetuner.api.datasets import pull_data, push_data
 from finetuner.api.fitting import fit, inspect, login, resume_run
 from finetuner.api.models import encode, evaluate, export, get_model
 from finetuner.api.stores import (
@@ -31,7 +32,9 @@ __all__ = [
     "list_runs",
     "login",
     "pull",
+    "pull_data",
     "push",
+    "push_data",
     "resume_run",
     "tag_artifact",
     "verify_artifact",

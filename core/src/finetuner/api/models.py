@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from finetuner.api.locations import located
 from finetuner.contracts import ExporterRecord
 from finetuner.errors import UsageError
+from finetuner.runs.directory import home_directory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,11 +54,14 @@ def encode(
     """
     from finetuner.data import load_dataset
     from finetuner.plugins.host import default_host
+    from finetuner.runs.datasets import fetched
 
     embedder = _embedder(model)
     if isinstance(data, (list, tuple)) and not data:
         return embedder.encode([], batch_size=batch_size)
-    rows = load_dataset(data, default_host(), options=csv_options, require_labels=False)
+    host = default_host()
+    data = fetched(data, host, home_directory())
+    rows = load_dataset(data, host, options=csv_options, require_labels=False)
     return embedder.encode(list(rows.contents), batch_size=batch_size)
 
 
@@ -78,6 +82,7 @@ def evaluate(
     """
     from finetuner.data import load_dataset
     from finetuner.plugins.host import default_host
+    from finetuner.runs.datasets import fetched
     from finetuner.runs.measure import measure_model
 
     host = default_host()
@@ -89,8 +94,8 @@ def evaluate(
         trainable=False,
         skip_unreadable=skip_unreadable,
     )
-    queries = read(data)
-    against = None if index is None else read(index)
+    queries = read(fetched(data, host, home_directory()))
+    against = None if index is None else read(fetched(index, host, home_directory()))
     return measure_model(embedder, queries, against, metrics, distance, batch_size, host)
 
 

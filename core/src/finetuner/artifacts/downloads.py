@@ -232,7 +232,8 @@ def _tasks(store: Store, files: list[Kept], directory: Path, begun: set[Path]) -
 
 def _fetch_piece(store: Store, task: _Task, watcher: Watcher) -> None:
     """Bring one piece to all its places, from the store unless it is at one of them."""
-    data, moved = _found(task), False
+    data: bytes | bytearray | None = _found(task)
+    moved = False
     if data is None and task.piece.size > MAX_CHUNK:
         data, moved = _stream(store, task), True
     elif data is None:
@@ -254,9 +255,14 @@ def _found(task: _Task) -> bytes | None:
     return data if digest_bytes(data) == task.piece.sha256 else None
 
 
-def _bytes(store: Store, task: _Task) -> bytes:
-    with _opened(store, task) as stream:
-        return stream.read()
+def _bytes(store: Store, task: _Task) -> bytearray:
+    """The bytes of a piece, in one buffer; it is never held twice."""
+    data, place = bytearray(task.piece.size), 0
+    with _opened(store, task) as stream, memoryview(data) as view:
+        while place < len(data):
+            place += stream.readinto(view[place : place + BLOCK])
+        stream.read(1)  # more than was expected is noticed by the one byte
+    return data
 
 
 def _stream(store: Store, task: _Task) -> bytes:
@@ -289,7 +295,7 @@ def _allocate(path: Path, size: int) -> bool:
         os.close(descriptor)
 
 
-def _write(place: _Place, data: bytes) -> None:
+def _write(place: _Place, data: bytes | bytearray) -> None:
     if not data:
         return
     with place.path.open("r+b", buffering=0) as file:
