@@ -11,7 +11,6 @@ from finetuner.artifacts.keys import (
     BLOBS,
     CHUNKS,
     LEASES,
-    LOCKS,
     MANIFESTS,
     REFS,
     blob_key,
@@ -20,7 +19,7 @@ from finetuner.artifacts.keys import (
     parse_ref_key,
 )
 from finetuner.artifacts.layout import fetch_manifest, kept
-from finetuner.artifacts.leases import SECONDS, Content, expired_locks, live_leases, locked
+from finetuner.artifacts.leases import SECONDS, Content, live_leases, locked, other_locks
 from finetuner.artifacts.manifest import decode_listing
 from finetuner.artifacts.refs import all_tags, list_refs
 from finetuner.artifacts.retry import RetryingStore, reliable
@@ -54,7 +53,7 @@ def collect_garbage(store: Store, *, now: bool = False, dry_run: bool = False) -
     with locked(store) as renew:
         begun = renew()
         leases, spent = ([], _keys(store, LEASES)) if now else live_leases(store, begun)
-        spent += _keys(store, LOCKS) if now else expired_locks(store, begun)
+        spent += other_locks(store, begun, 0.0 if now else SECONDS)
         needed, artifacts = _needed(store)  # after the leases: one given up has made its ref
         needed |= {key for lease in leases for digest in lease.digests for key in _any(digest)}
         followed, tombstones = _spent_refs(store, leases)

@@ -53,8 +53,7 @@ class Lease:
         """When part 0 was last written, by the store's clock."""
         self._last = (0, 0.0)
         """The part written last, and when, by this process's own clock."""
-        self.lapsed = False
-        """Whether it ever went unrenewed for so long that a collection may have passed over it."""
+        self._lapsed = False
         self._lock = threading.Lock()
 
     def protect(self, digests: Iterable[str]) -> None:
@@ -63,14 +62,19 @@ class Lease:
         self._write(self._parts, tuple(digests))
         self.wait()
 
-    def renew(self) -> None:
-        """Make the lease hold anew from now on, noting whether it had run out."""
+    def renew(self) -> bool:
+        """Make the lease hold anew from now on.
+
+        ``True`` if it ever ran out, so that a collection may have passed it over or
+        taken parts of it away.
+        """
         with self._lock:
             self._write(0, ())
             written = self._store.stat(lease_key(self._id, 0)).modified
             if self._renewed and written - self._renewed > SECONDS:
-                self.lapsed = True
+                self._lapsed = True
             self._renewed = written
+            return self._lapsed
 
     def wait(self) -> None:
         """Return when no collection is under way."""
@@ -164,9 +168,9 @@ def live_leases(store: Store, now: float) -> tuple[list[Content], list[str]]:
     return [content for content in found if content is not None], expired
 
 
-def expired_locks(store: Store, now: float) -> list[str]:
-    """Keys of the locks of collections that died."""
-    return [info.key for info in store.list(LOCKS) if info.modified + SECONDS <= now]
+def other_locks(store: Store, now: float, age: float) -> list[str]:
+    """Keys of locks older than the one just written at ``now``, by more than ``age`` seconds."""
+    return [info.key for info in store.list(LOCKS) if info.modified + age < now]
 
 
 def _read(store: Store, key: str) -> Content | None:
@@ -183,7 +187,7 @@ def _read(store: Store, key: str) -> Content | None:
 
 
 @contextmanager
-def _renewed(renew: Callable[[], None]) -> Iterator[None]:
+def _renewed(renew: Callable[[], object]) -> Iterator[None]:
     """Call ``renew`` again and again until the block ends; a failure is left to the next time."""
     over = threading.Event()
 

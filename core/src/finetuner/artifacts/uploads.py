@@ -136,14 +136,12 @@ class _Upload:
         """
         self._watcher.settled()
         for _ in range(_CHECKS):
-            self._lease.renew()
-            self._lease.wait()
-            doubtful = [
-                item
-                for item in self._items.values()
-                if self._lease.lapsed or item.key not in self._sent
-            ]
-            self._lease.lapsed = False
+            lapsed = self._lease.renew()
+            if lapsed:  # a collection may have taken it away
+                self._lease.protect(sorted(self._leased))
+            else:
+                self._lease.wait()
+            doubtful = [i for i in self._items.values() if lapsed or i.key not in self._sent]
             if all(parallel(self._put, doubtful)):
                 return
         raise StoreError(
