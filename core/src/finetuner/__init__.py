@@ -11,18 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from finetuner.api import (
+        collect_garbage,
+        delete_artifact,
         delete_run,
+        diff_artifacts,
         encode,
         evaluate,
         fit,
         get_model,
         get_run,
         inspect,
+        list_artifacts,
         list_runs,
         login,
         pull,
+        pull_data,
         push,
+        push_data,
         resume_run,
+        tag_artifact,
+        verify_artifact,
+        verify_store,
     )
     from finetuner.data.document import Document
     from finetuner.runs.run import Run
@@ -32,18 +41,27 @@ if TYPE_CHECKING:
 __all__ = [
     "Document",
     "Run",
+    "collect_garbage",
+    "delete_artifact",
     "delete_run",
+    "diff_artifacts",
     "encode",
     "evaluate",
     "fit",
     "get_model",
     "get_run",
     "inspect",
+    "list_artifacts",
     "list_runs",
     "login",
     "pull",
+    "pull_data",
     "push",
+    "push_data",
     "resume_run",
+    "tag_artifact",
+    "verify_artifact",
+    "verify_store",
 ]
 
 _ELSEWHERE = {"Document": "finetuner.data.document", "Run": "finetuner.runs.run"}

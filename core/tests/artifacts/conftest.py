@@ -51,6 +51,10 @@ class Faulty:
         self._inner = inner
         self.puts: list[str] = []
 
+    def content(self) -> list[str]:
+        """Keys written that are not a push's own bookkeeping."""
+        return [key for key in self.puts if not key.startswith(("leases/", "probe"))]
+
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 

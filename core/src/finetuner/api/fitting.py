@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from finetuner.artifacts import refuse_secrets
 from finetuner.contracts import (
     IN_PROCESS,
     AdaptationPlan,
@@ -72,8 +73,10 @@ def fit(
             ``"timm/resnet50"``, or a path (a Hugging Face or sentence-transformers
             directory).
         train_data: a docarray ``DocList``, CSV path, image folder, frame,
-            ``(contents, labels)`` or Hugging Face data set. Labels come from
-            ``finetuner_label``, as a field, a column or in ``tags``.
+            ``(contents, labels)``, Hugging Face data set, or the URL of a data set in
+            a store (``"s3://bucket/name:tag"``, see :func:`push_data`), which is
+            never held in memory. Labels come from ``finetuner_label``, as a field, a
+            column or in ``tags``.
         eval_data: labelled data for the before/after report, measured
             leave-one-out; or ``{"query": …, "index": …}``. Never used to choose a
             checkpoint. Without it, and without ``val_split``, a tenth of
@@ -160,7 +163,7 @@ def fit(
         callbacks=named,
         seed=seed,
         to_onnx=to_onnx,
-        store=store,
+        store=None if store is None else refuse_secrets(store),
         executor=executor,
         csv_options=csv_options,
         skip_unreadable=skip_unreadable,
@@ -269,7 +272,7 @@ def login(host: str | None = None, *, executor: str | None = None, **options: An
 def _reference(key: str, value: Any, live: dict[str, Any]) -> str:
     """A path or name as it is; a live object goes into ``live``."""
     if isinstance(value, (str, os.PathLike)):
-        return os.fspath(value)
+        return refuse_secrets(os.fspath(value))
     live[key] = value
     return IN_PROCESS
 

@@ -1,4 +1,4 @@
-"""Tuned models: loaded, applied, measured, and moved between stores."""
+"""Tuned models: loaded, applied, measured, and written in other forms."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetuner.api.locations import located
 from finetuner.contracts import ExporterRecord
-from finetuner.errors import UnknownNameError, UsageError
+from finetuner.errors import UsageError
 from finetuner.runs.directory import home_directory
-from finetuner.runs.run import get_run
 
 if TYPE_CHECKING:
     import numpy as np
 
     from finetuner.inference import OnnxEmbedder
-    from finetuner.plugins.host import Host
 
 
 def get_model(
@@ -37,7 +36,7 @@ def get_model(
     from finetuner.plugins.host import default_host
 
     host = default_host()
-    path = _located(source, home, host)
+    path = located(source, home, host)
     transforms = host.by_name("transforms")
     return OnnxEmbedder.from_bundle(path, providers=providers, transforms=transforms)
 
@@ -55,11 +54,14 @@ def encode(
     """
     from finetuner.data import load_dataset
     from finetuner.plugins.host import default_host
+    from finetuner.runs.datasets import fetched
 
     embedder = _embedder(model)
     if isinstance(data, (list, tuple)) and not data:
         return embedder.encode([], batch_size=batch_size)
-    rows = load_dataset(data, default_host(), options=csv_options, require_labels=False)
+    host = default_host()
+    data = fetched(data, host, home_directory())
+    rows = load_dataset(data, host, options=csv_options, require_labels=False)
     return embedder.encode(list(rows.contents), batch_size=batch_size)
 
 
@@ -80,6 +82,7 @@ def evaluate(
     """
     from finetuner.data import load_dataset
     from finetuner.plugins.host import default_host
+    from finetuner.runs.datasets import fetched
     from finetuner.runs.measure import measure_model
 
     host = default_host()
@@ -91,40 +94,9 @@ def evaluate(
         trainable=False,
         skip_unreadable=skip_unreadable,
     )
-    queries = read(data)
-    against = None if index is None else read(index)
+    queries = read(fetched(data, host, home_directory()))
+    against = None if index is None else read(fetched(index, host, home_directory()))
     return measure_model(embedder, queries, against, metrics, distance, batch_size, host)
-
-
-def push(
-    source: str | os.PathLike[str],
-    store: str,
-    *,
-    name: str | None = None,
-    tag: str = "latest",
-    home: str | os.PathLike[str] | None = None,
-) -> str:
-    """Push a bundle's directory, a run's artifact, or one of another store, to ``store``.
-
-    Returns its artifact id.
-    """
-    from finetuner.artifacts import open_store, read_manifest
-    from finetuner.artifacts import push as push_bundle
-    from finetuner.plugins.host import default_host
-
-    host = default_host()
-    target = open_store(store, host)
-    path = _located(source, home, host)
-    return push_bundle(path, target, name or read_manifest(path).name, tag)
-
-
-def pull(source: str, directory: str | os.PathLike[str]) -> Path:
-    """Fetch an artifact into ``directory``; every digest is verified first."""
-    from finetuner.artifacts import pull as pull_bundle
-    from finetuner.artifacts import store_opener
-    from finetuner.plugins.host import default_host
-
-    return pull_bundle(source, Path(directory), store_opener(default_host()))
 
 
 def export(
@@ -142,7 +114,7 @@ def export(
 
     host = default_host()
     exporter: ExporterRecord | None = None if form == "bundle" else host.get("exporters", form)
-    path = _located(source, home, host)
+    path = located(source, home, host)
     if exporter is not None:
         return exporter.export(path, Path(directory))
     target = Path(directory)
@@ -163,28 +135,3 @@ def _embedder(model: OnnxEmbedder | str | os.PathLike[str]) -> OnnxEmbedder:
             "the name of a run, or a bundle's directory"
         )
     return model
-
-
-def _located(
-    source: str | os.PathLike[str], home: str | os.PathLike[str] | None, host: Host
-) -> Path:
-    """The bundle that ``source`` means: a directory, a run's artifact, or one in a store.
-
-    What is in a store is kept under ``home``.
-    """
-    from finetuner.artifacts import pull_cached, read_manifest, store_opener
-
-    name = os.fspath(source)
-    if os.path.isdir(name):
-        read_manifest(name)
-        return Path(name)
-    address = name if "/" in name else _run_artifact(name, home)
-    return pull_cached(address, home_directory(home) / "artifacts", store_opener(host))
-
-
-def _run_artifact(name: str, home: str | os.PathLike[str] | None) -> str:
-    try:
-        return get_run(name, home=home).artifact_id
-    except UnknownNameError as error:
-        hint = f"{error.hint}; give a run, a bundle's directory, or STORE/NAME[:TAG]"
-        raise UnknownNameError(error.kind, name, error.known, hint) from None

@@ -20,6 +20,9 @@ DEFAULT_TAG = "latest"
 OpenStore = Callable[[str], Store]
 """Gives the store at a URL."""
 
+_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@]*:[^/@]*@")
+_SECRETS = re.compile(r"[?&][^=&]*(?:sig|token|secret|password|key|credential)[^=&]*=", re.I)
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -44,6 +47,7 @@ def parse_address(text: str) -> Address:
 
     The name is the last segment. Raises ``UsageError`` for anything else.
     """
+    refuse_secrets(text)
     store, slash, last = text.rpartition("/")
     if not slash or not store or store.endswith(":/"):
         raise UsageError(
@@ -61,12 +65,25 @@ def parse_address(text: str) -> Address:
     )
 
 
+def refuse_secrets(url: str) -> str:
+    """``url`` itself; ``UsageError``, which does not repeat it, if a secret is in it."""
+    if _PASSWORD.match(url) or _SECRETS.search(url):
+        raise UsageError(
+            f"the URL {url.partition('://')[0]}://… has a password or key in it, which would end "
+            "up in logs, run records and artifact ids: leave it out, and give credentials the "
+            "way the cloud's own tools find them"
+        )
+    return url
+
+
 def open_store(url: str, host: Host) -> Store:
     """The store at ``url``, opened by the plugin that knows its scheme.
 
     A plain path means ``file://``. Raises ``UnknownNameError`` with the known
-    schemes for one that no installed plugin opens.
+    schemes for one that no installed plugin opens, ``UsageError`` for a URL with a
+    secret in it.
     """
+    refuse_secrets(url)
     match = _SCHEME.match(url)
     provided = host.provided("stores", match[1].lower() if match else "file")
     with host.guard(provided):

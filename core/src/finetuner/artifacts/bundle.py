@@ -6,18 +6,25 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from finetuner.artifacts.digests import digest_file, verify_file
 from finetuner.artifacts.manifest import (
+    DATA_SUFFIXES,
     MANIFEST,
+    SUFFIXES,
     Limits,
     check_files,
     check_path,
+    decode_data_manifest,
+    decode_listing,
     decode_manifest,
     encode_manifest,
 )
-from finetuner.contracts import FileEntry, Manifest
+from finetuner.contracts import DataManifest, FileEntry, Manifest
 from finetuner.errors import ArtifactError
+
+Described = TypeVar("Described", Manifest, DataManifest)
 
 
 def read_manifest_bytes(directory: Path, limits: Limits | None = None) -> bytes:
@@ -49,22 +56,39 @@ def read_manifest(source: Path | str | bytes) -> Manifest:
     return decode_manifest(read_manifest_bytes(directory), str(directory / MANIFEST))
 
 
-def verify_bundle(directory: Path | str) -> Manifest:
-    """Check every file against the manifest and return it.
+def read_any_manifest(directory: Path) -> Manifest | DataManifest:
+    """As :func:`read_manifest`, of a bundle or a data set."""
+    return decode_listing(read_manifest_bytes(directory), str(directory / MANIFEST))
+
+
+def read_data_manifest(directory: Path | str) -> DataManifest:
+    """As :func:`read_manifest`, of a data set's directory."""
+    directory = Path(directory)
+    return decode_data_manifest(read_manifest_bytes(directory), str(directory / MANIFEST))
+
+
+def verify_files(directory: Path | str) -> None:
+    """Check every file of a bundle or data set against its manifest.
 
     Raises ``ArtifactError`` for a missing or unlisted file and for a symbolic
     link, ``IntegrityError`` for a file whose bytes are not the manifest's.
     """
     directory = Path(directory)
-    manifest = read_manifest(directory)
+    manifest = read_any_manifest(directory)
     check_listing(directory, manifest)
     for entry in manifest.files:
         path = directory / entry.path
         verify_file(path, entry.size, entry.sha256, str(path))
+
+
+def verify_bundle(directory: Path | str) -> Manifest:
+    """As :func:`verify_files`, for a bundle, whose manifest it returns."""
+    manifest = read_manifest(directory)
+    verify_files(directory)
     return manifest
 
 
-def check_listing(directory: Path, manifest: Manifest) -> None:
+def check_listing(directory: Path, manifest: Manifest | DataManifest) -> None:
     """Raise ``ArtifactError`` unless the directory holds the listed files, and no others."""
     present = set(_walk(directory))
     listed = {entry.path for entry in manifest.files}
@@ -77,22 +101,23 @@ def check_listing(directory: Path, manifest: Manifest) -> None:
         )
 
 
-def write_manifest(directory: Path | str, manifest: Manifest) -> Manifest:
+def write_manifest(directory: Path | str, manifest: Described) -> Described:
     """List and digest the files in ``directory`` and write ``manifest.json`` last.
 
     Returns ``manifest`` with its ``files`` as found, sorted by path. Raises
-    ``ArtifactError`` for files that a bundle may not hold.
+    ``ArtifactError`` for files that a bundle (or a data set) may not hold.
     """
     directory = Path(directory)
+    suffixes = DATA_SUFFIXES if isinstance(manifest, DataManifest) else SUFFIXES
     files = []
     for path in sorted(set(_walk(directory)) - {MANIFEST}):
-        check_path(path, str(directory))
+        check_path(path, str(directory), suffixes)
         sha256, size = digest_file(directory / path)
         files.append(FileEntry(path, size, sha256))
-    check_files(tuple(files), str(directory), Limits())
+    check_files(tuple(files), str(directory), Limits(), suffixes)
     manifest = dataclasses.replace(manifest, files=tuple(files))
     data = encode_manifest(manifest)
-    decode_manifest(data, str(directory / MANIFEST))  # what is written can be read
+    decode_listing(data, str(directory / MANIFEST))  # what is written can be read
     partial = directory / f".{MANIFEST}.partial"
     partial.write_bytes(data)
     os.replace(partial, directory / MANIFEST)

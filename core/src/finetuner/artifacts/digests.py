@@ -13,7 +13,7 @@ BLOCK = 1 << 20
 """Bytes read at a time."""
 
 
-def digest_bytes(data: bytes) -> str:
+def digest_bytes(data: bytes | memoryview) -> str:
     """Hex sha256 of ``data``."""
     return hashlib.sha256(data).hexdigest()
 

@@ -2,12 +2,15 @@
 
 ::
 
-    blobs/sha256/ab/abcd…          files by digest, shared by all artifacts
+    blobs/sha256/ab/abcd…          small files, and the chunks of large ones, by digest
+    chunks/sha256/ab/abcd…         which chunks make up the large file with that digest
     manifests/sha256/ab/abcd…      manifests by digest: one is one artifact
     refs/NAME/TAG/00000001         what a tag points to: the highest number counts
+    leases/ID/00000001             digests that a push under way relies on
+    locks/ID                       a garbage collection under way
+    probe                          shows whether the store keeps what is there
 
-A blob's key says nothing of how its bytes are kept, and a manifest names whole
-files only, so that a store may learn to keep large files in pieces without any
+A manifest names whole files only, so that how a file is cut can change without any
 artifact changing its digest.
 """
 
@@ -17,7 +20,9 @@ import re
 
 from finetuner.errors import UsageError
 
-REFS = "refs/"
+BLOBS, CHUNKS, MANIFESTS = "blobs/", "chunks/", "manifests/"
+REFS, LEASES, LOCKS = "refs/", "leases/", "locks/"
+PROBE = "probe"
 
 _SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _NAME = re.compile(_SEGMENT)
@@ -55,13 +60,23 @@ def check_name(kind: str, name: str) -> str:
 
 
 def blob_key(sha256: str) -> str:
-    """Key of a file's bytes."""
-    return f"blobs/sha256/{sha256[:2]}/{sha256}"
+    """Key of the bytes of a small file or a chunk."""
+    return f"{BLOBS}sha256/{sha256[:2]}/{sha256}"
+
+
+def chunks_key(sha256: str) -> str:
+    """Key of the list of chunks that make up the file with that digest."""
+    return f"{CHUNKS}sha256/{sha256[:2]}/{sha256}"
 
 
 def manifest_key(sha256: str) -> str:
     """Key of a manifest."""
-    return f"manifests/sha256/{sha256[:2]}/{sha256}"
+    return f"{MANIFESTS}sha256/{sha256[:2]}/{sha256}"
+
+
+def lease_key(lease: str, number: int) -> str:
+    """Key of one part of a lease; number 0 is rewritten to renew it."""
+    return f"{LEASES}{lease}/{number:08d}"
 
 
 def ref_prefix(name: str, tag: str) -> str:

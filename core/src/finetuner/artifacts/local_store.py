@@ -89,15 +89,41 @@ class LocalStore:
         return ObjectInfo(key, status.st_size, status.st_mtime)
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
-        yield from self._walk(self.root, "", prefix, after)
+        # Straight to where the keys are: a look at one tag costs nothing by the others.
+        base = prefix[: prefix.rfind("/") + 1]
+        directory, parts = self.root, base.split("/")[:-1]
+        for part in parts:
+            directory /= part
+        if all(map(is_segment, parts)) and not self._through_link(directory):
+            yield from self._walk(directory, base, prefix, after)
 
     def delete(self, key: str) -> None:
         self.stat(key)
         with self._errors("delete", key):
             self._path(key).unlink()
 
+    def tidy(self, before: float) -> int:
+        """Remove the files of writers that died; bytes freed."""
+        freed = 0
+        with self._errors("list", _TEMPORARY), suppress(FileNotFoundError):
+            for path in (self.root / _TEMPORARY).iterdir():
+                with suppress(FileNotFoundError):
+                    status = path.lstat()
+                    if status.st_mtime < before:
+                        path.unlink()
+                        freed += status.st_size
+        return freed
+
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
+
+    def _through_link(self, directory: Path) -> bool:
+        """Whether the way from the root to ``directory`` leads over a symbolic link."""
+        while directory != self.root:
+            if directory.is_symlink():
+                return True
+            directory = directory.parent
+        return False
 
     def _link(self, temporary: Path, target: Path, key: str) -> None:
         try:
@@ -131,6 +157,10 @@ class LocalStore:
                 with os.scandir(directory) as entries:
                     known = [entry for entry in entries if is_segment(entry.name)]
             except FileNotFoundError:
+                return []
+            except NotADirectoryError:
+                if directory == self.root:
+                    raise
                 return []
         # A directory sorts as its keys do: "a.b" comes before "a/b".
         named = [

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from finetuner.cli.extensions import add_plugin_commands
+from finetuner.cli.options import MODEL, CsvOptions, Home, Json, Options, print_json
+from finetuner.cli.stores import add_store_commands
 from finetuner.errors import FinetunerError
 
 if TYPE_CHECKING:
@@ -24,20 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-MODEL = "Run, artifact id, STORE/NAME[:TAG] or bundle directory."
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", envvar="FINETUNER_HOME", help="Directory of runs and artifacts."),
-]
-CsvOptions = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="CSV options.")
-]
-Options = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any argument of fit(); the value is YAML."),
-]
+add_store_commands(app)
 
 
 def _print_version(asked: bool) -> None:
@@ -225,7 +214,7 @@ def evaluate(
         skip_unreadable=skip_unreadable,
     )
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         for name, value in found.items():
             typer.echo(f"{name:<14} {value:.4f}")
@@ -244,31 +233,6 @@ def export(
     from finetuner import api
 
     typer.echo(str(api.export(run, directory, form=form, home=home)))
-
-
-@app.command()
-def push(
-    source: Annotated[str, typer.Argument(help=MODEL)],
-    store: Annotated[str, typer.Argument(help="URL, such as file:///models.")],
-    name: Annotated[str | None, typer.Option(help="Name in the store.")] = None,
-    tag: Annotated[str, typer.Option(help="Tag to move to it.")] = "latest",
-    home: Home = None,
-) -> None:
-    """Push a tuned model to STORE and print its artifact id."""
-    from finetuner import api
-
-    typer.echo(api.push(source, store, name=name, tag=tag, home=home))
-
-
-@app.command()
-def pull(
-    source: Annotated[str, typer.Argument(help="Artifact id, or STORE/NAME[:TAG].")],
-    directory: Annotated[Path, typer.Argument(help="Where to write.")],
-) -> None:
-    """Fetch a tuned model into DIRECTORY, verifying every byte."""
-    from finetuner import api
-
-    typer.echo(str(api.pull(source, directory)))
 
 
 @app.command()
@@ -291,7 +255,7 @@ def runs(
         for run in api.list_runs(experiment_name=experiment, home=home)
     ]
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for row in found:
         typer.echo(f"{row['status']:<10} {row['name']:<40} {row['experiment']:<16} {row['model']}")
@@ -320,7 +284,7 @@ def plugins(as_json: Json = False) -> None:
     from finetuner.cli.plugins import rows, table
 
     if as_json:
-        _print_json(rows())
+        print_json(rows())
     else:
         from rich.console import Console
 
@@ -346,14 +310,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _show(run: Run, as_json: bool) -> None:
     """What a run gave."""
     if as_json:
-        _print_json({"name": run.name, "artifact_id": run.artifact_id, "metrics": run.metrics()})
+        print_json({"name": run.name, "artifact_id": run.artifact_id, "metrics": run.metrics()})
         return
     run.display_metrics()
     run.display_examples()
     typer.echo(f"run {run.name}\nartifact {run.artifact_id}")
-
-
-def _print_json(value: object) -> None:
-    import msgspec
-
-    typer.echo(msgspec.json.encode(value).decode())

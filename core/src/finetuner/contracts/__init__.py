@@ -12,7 +12,7 @@ from finetuner.contracts.graph import (
     Tensor,
 )
 from finetuner.contracts.learning import BatchSampler, Objective, PairBatch, PairWeights, Triplets
-from finetuner.contracts.manifest import SCHEMA_VERSION, FileEntry, Manifest
+from finetuner.contracts.manifest import SCHEMA_VERSION, DataManifest, FileEntry, Manifest
 from finetuner.contracts.optimization import OptimizerSpec, Schedule
 from finetuner.contracts.plan import (
     AdaptationPlan,
@@ -46,7 +46,7 @@ from finetuner.contracts.records import (
     TransformRecord,
 )
 from finetuner.contracts.runs import IN_PROCESS, Executor, RunSpec, RunState
-from finetuner.contracts.store import ObjectInfo, Store
+from finetuner.contracts.store import ObjectInfo, Store, TidyStore
 
 __all__ = [
     "IN_PROCESS",
@@ -60,6 +60,7 @@ __all__ = [
     "BatchSampler",
     "CallbackRecord",
     "CommandRecord",
+    "DataManifest",
     "DistanceRecord",
     "Executor",
     "ExecutorRecord",
@@ -104,6 +105,7 @@ __all__ = [
     "StoreRecord",
     "Tap",
     "Tensor",
+    "TidyStore",
     "TransformRecord",
     "Triplets",
 ]

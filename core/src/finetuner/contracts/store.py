@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,10 @@ class ObjectInfo:
 class Store(Protocol):
     """A flat space of objects under slash-separated keys.
 
-    Every method raises ``NotFoundError`` for a key that is not there and
-    ``StoreError`` for anything else that goes wrong.
+    Every method raises ``NotFoundError`` for a key that is not there,
+    ``TransientStoreError`` for what may succeed when it is tried again, and
+    ``StoreError`` for anything else that goes wrong. Every method may be called from
+    several threads at once; a stream that ``get`` gave is read by one.
     """
 
     url: str
@@ -37,3 +39,15 @@ class Store(Protocol):
         """Objects whose key starts with ``prefix`` and sorts behind ``after``, by key."""
 
     def delete(self, key: str) -> None: ...
+
+
+@runtime_checkable
+class TidyStore(Store, Protocol):
+    """A store in which a writer that dies leaves something that no listing shows.
+
+    Parts of an upload that was never completed, files that never got their names:
+    they cost room, and only the store itself can find them.
+    """
+
+    def tidy(self, before: float) -> int:
+        """Remove what was begun before that POSIX time, by the store's clock; bytes freed."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from finetuner.contracts.preprocessing import Modality
 from finetuner.data.contents import content_bytes
+from finetuner.data.lazy import pick
 from finetuner.errors import UsageError
 
 
@@ -19,8 +20,9 @@ class LabeledDataset:
     """Checked rows.
 
     ``contents`` holds strings (text); paths, bytes, ``PIL.Image`` or uint8
-    arrays (image); or an array N×… (array). ``labels`` is int64 of length N,
-    an index into ``label_names``, or ``None`` where the data has none.
+    arrays (image); or an array N×… (array). They may be read when they are looked
+    at (:class:`~finetuner.data.lazy.LazySequence`, ``numpy.memmap``). ``labels`` is
+    int64 of length N, an index into ``label_names``, or ``None`` where the data has none.
     ``origins`` names each row in errors, ``skipped`` counts the rows that were
     left out on request.
     """
@@ -42,12 +44,8 @@ class LabeledDataset:
     def subset(self, rows: Sequence[int] | np.ndarray) -> LabeledDataset:
         """The rows at these indices, in this order; label numbers and names stay."""
         picked = np.asarray(rows, dtype=np.int64)
-        if isinstance(self.contents, np.ndarray):
-            contents: Sequence[Any] | np.ndarray = self.contents[picked]
-        else:
-            contents = [self.contents[row] for row in picked]
         return LabeledDataset(
-            contents=contents,
+            contents=pick(self.contents, picked),
             labels=None if self.labels is None else self.labels[picked],
             label_names=self.label_names,
             modality=self.modality,

@@ -26,12 +26,25 @@ def encode_labels(
     ``DataError`` naming the row of a missing, non-scalar or fractional label,
     or of one whose kind differs from the first row's.
     """
-    values = [_scalar(label, row, name_row) for row, label in enumerate(labels)]
-    _check_one_kind(values, name_row)
+    values = normal_labels(labels, name_row)
     names = sorted(set(values), key=_natural)
     number = {name: index for index, name in enumerate(names)}
     integers = np.fromiter((number[value] for value in values), np.int64, len(values))
     return integers, tuple(str(name) for name in names)
+
+
+def normal_labels(
+    labels: Sequence[object], name_row: Callable[[int], str]
+) -> list[str | int | bool]:
+    """The labels as text, integers or booleans; raises as :func:`encode_labels`."""
+    values = [_scalar(label, row, name_row) for row, label in enumerate(labels)]
+    _check_one_kind(values, name_row)
+    return values
+
+
+def label_kind(label: str | int | bool) -> Literal["text", "number", "truth value"]:
+    """The word for what a label is."""
+    return _KIND_ORDER[type(label)]
 
 
 def is_missing(label: object) -> bool:

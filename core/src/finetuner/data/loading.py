@@ -13,6 +13,7 @@ from finetuner.contracts import ReaderRecord, Rows
 from finetuner.data.checks import check_arrays, check_classes, check_texts, unreadable_images
 from finetuner.data.dataset import LabeledDataset
 from finetuner.data.labels import encode_labels
+from finetuner.data.lazy import pick
 from finetuner.errors import DataError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 FORMS = (
     "a docarray DocList, a .csv or .tsv file, a folder with one subfolder of images per class, "
     "(X, y) arrays, (texts, labels) lists, a pandas or polars frame, a Hugging Face dataset, "
-    "or a list of texts, images or arrays"
+    "a data set in a store (STORE/NAME[:TAG]), or a list of texts, images or arrays"
 )
 """The forms of data that core reads, in words."""
 
@@ -169,7 +170,7 @@ def _readable(rows: Rows, skip: bool, *, offer_skipping: bool) -> Rows:
         raise DataError(f"none of the {len(bad)} images can be read; the first: {bad[min(bad)]}")
     return replace(
         rows,
-        contents=[rows.contents[row] for row in good],
+        contents=pick(rows.contents, np.asarray(good)),
         labels=None if rows.labels is None else [rows.labels[row] for row in good],
         origins=[name_row(row) for row in good],
         skipped=rows.skipped + len(bad),

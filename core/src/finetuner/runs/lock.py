@@ -6,21 +6,18 @@ another process has the same one.
 
 from __future__ import annotations
 
-import errno
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from finetuner.artifacts.filelock import try_lock
 from finetuner.errors import RunError
 
 _TRIES = 10
 _PAUSE = 0.05
 """Somebody who only looks (:func:`is_held`) may be in the way for a moment."""
-
-_UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
 @contextmanager
@@ -29,7 +26,7 @@ def hold(path: Path, refusal: str) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         for left in reversed(range(_TRIES)):
-            if _lock(descriptor, exclusive=True) is not False:
+            if try_lock(descriptor, exclusive=True) is not False:
                 break
             if not left:
                 raise RunError(refusal)
@@ -46,24 +43,7 @@ def is_held(path: Path) -> bool | None:
     except FileNotFoundError:
         return False
     try:
-        free = _lock(descriptor, exclusive=False)
+        free = try_lock(descriptor, exclusive=False)
         return None if free is None else not free
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int, *, exclusive: bool) -> bool | None:
-    """Whether the lock was got; ``None`` where there are none."""
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno in _UNSUPPORTED:
-            return None
-        raise
-    return True

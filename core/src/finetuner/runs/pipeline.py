@@ -23,6 +23,7 @@ from finetuner.errors import ExportError, FinetunerError, RunError
 from finetuner.export import export_bundle
 from finetuner.plugins.host import Host
 from finetuner.runs.callbacks import named_callback
+from finetuner.runs.datasets import with_data
 from finetuner.runs.defaults import CHUNKS
 from finetuner.runs.directory import Result, RunDirectory
 from finetuner.runs.measure import Measure, Measured
@@ -91,7 +92,7 @@ class _Job:
         spec, log = self.directory.spec(), self.directory.log
         check_names(spec, self.host)
         callbacks, dropout = self._callbacks(spec), dropout_rate(spec.model_options)
-        data = read_data(spec, self.live, self.host)
+        data = read_data(spec, with_data(spec, self.live, self.host, self.home), self.host)
         log(f"data: {len(data.train)} rows of {len(data.train.label_names)} classes to train on")
         found = interpret(_model(spec, self.live), spec, data.train, self.host)
         self.directory.write("plan.json", found.plan)

@@ -12,6 +12,7 @@ from finetuner.data.readers import (
     legacy_documents,
     pairs,
     plain,
+    stored,
 )
 
 READERS: tuple[ReaderRecord, ...] = (
@@ -19,6 +20,7 @@ READERS: tuple[ReaderRecord, ...] = (
     ReaderRecord("legacy-documents", legacy_documents.matches, legacy_documents.read),
     ReaderRecord("csv", csv_file.matches, csv_file.read),
     ReaderRecord("folder", folder.matches, folder.read),
+    ReaderRecord("stored", stored.matches, stored.read),
     ReaderRecord("pairs", pairs.matches, pairs.read),
     ReaderRecord("pandas", frames.matches_pandas, frames.read_pandas),
     ReaderRecord("polars", frames.matches_polars, frames.read_polars),

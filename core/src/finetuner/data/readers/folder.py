@@ -10,12 +10,13 @@ from typing import Any
 from finetuner.contracts import Rows
 from finetuner.data.contents import looks_like_image_path
 from finetuner.data.readers.options import only_known
+from finetuner.data.stored import is_stored
 from finetuner.errors import DataError
 
 
 def matches(data: object) -> bool:
-    """The path of an existing folder."""
-    return isinstance(data, str | os.PathLike) and os.path.isdir(data)
+    """The path of an existing folder that holds no data set of a store."""
+    return isinstance(data, str | os.PathLike) and os.path.isdir(data) and not is_stored(data)
 
 
 def read(data: str | os.PathLike[str], options: Mapping[str, Any]) -> Rows:

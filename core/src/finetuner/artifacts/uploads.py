@@ -1,0 +1,221 @@
+"""Sending a bundle: what the store lacks, many pieces at a time, under a lease."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetuner.artifacts.address import Address
+from finetuner.artifacts.bundle import check_listing, read_manifest_bytes
+from finetuner.artifacts.chunking import Piece, cut_file, encode_chunks, is_cut
+from finetuner.artifacts.digests import VerifyingReader, digest_bytes
+from finetuner.artifacts.keys import blob_key, check_name, chunks_key, manifest_key
+from finetuner.artifacts.layout import read_chunks
+from finetuner.artifacts.leases import Lease, leased
+from finetuner.artifacts.manifest import MANIFEST, decode_listing
+from finetuner.artifacts.probe import require_create_if_absent
+from finetuner.artifacts.progress import Count, Watcher
+from finetuner.artifacts.refs import last_number, write_ref
+from finetuner.artifacts.retry import reliable
+from finetuner.artifacts.threads import parallel
+from finetuner.contracts import FileEntry, Store
+from finetuner.errors import ArtifactError, IntegrityError, NotFoundError, StoreError
+
+_BATCH_BYTES = 64 << 20
+_BATCH_PIECES = 512
+"""Pieces that one part of the lease names."""
+
+_CHECKS = 3
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One object to be in the store: its key, size, digest, and where its bytes come from."""
+
+    key: str
+    size: int
+    sha256: str
+    path: Path
+    offset: int | None = None
+    """Where in the file the bytes are; ``None``: they are all of it."""
+    data: bytes | None = None
+    """The bytes themselves, where they are no part of a file of the bundle."""
+    anew: bool = False
+    """Whether what the store has is known to be damaged."""
+
+    def read(self) -> bytes:
+        """The bytes; ``IntegrityError`` unless they have the digest."""
+        if self.data is not None:
+            return self.data
+        try:
+            source = self.path.open("rb", buffering=0)
+        except OSError as error:
+            raise ArtifactError(f"{self.path} cannot be read: {error}") from error
+        if self.offset is None:
+            with VerifyingReader(source, self.size, self.sha256, str(self.path)) as stream:
+                return stream.read()
+        with source:
+            source.seek(self.offset)
+            data = source.read(self.size)
+        if digest_bytes(data) != self.sha256:
+            raise IntegrityError(
+                f"{self.path} was changed while it was pushed: wait until nothing writes to it, "
+                "then push again"
+            )
+        return data
+
+
+def push(
+    bundle_dir: Path | str,
+    store: Store,
+    name: str,
+    tag: str = "latest",
+    *,
+    force: bool = False,
+    single_writer: bool = False,
+    watcher: Watcher | None = None,
+) -> str:
+    """Upload a bundle and point ``name:tag`` to it; returns its ``artifact_id``.
+
+    Whatever the store has is not sent again, be it of another artifact or of a push
+    that was broken off; everything is verified while it is read. The ref is made
+    last: whatever goes wrong before leaves it as it was. If somebody else moved the
+    tag meanwhile, ``ConflictError`` names what is there now; ``force`` moves it all
+    the same. A store that does not enforce create-if-absent is refused unless
+    ``single_writer`` says that nobody else writes to it. Raises ``ArtifactError``
+    for a bundle that is not sound, ``StoreError`` where the store fails.
+    """
+    check_name("name", name), check_name("tag", tag)
+    bundle = Path(bundle_dir)
+    data = read_manifest_bytes(bundle)
+    manifest = decode_listing(data, str(bundle / MANIFEST))
+    check_listing(bundle, manifest)
+    store, digest = reliable(store), digest_bytes(data)
+    if not single_writer:
+        require_create_if_absent(store)
+    with leased(store, name, tag) as lease:
+        number = None if force else last_number(store, name, tag)
+        named = {digest, *(entry.sha256 for entry in manifest.files)}
+        upload = _Upload(store, lease, named, watcher or Count())
+        upload.files(bundle, manifest.files)
+        upload.manifest(bundle / MANIFEST, digest, data)
+        upload.settle()
+        write_ref(store, name, tag, digest, after=number)
+    return str(Address(store.url, name, digest=digest))
+
+
+class _Upload:
+    """One push. ``named`` are digests that it is known to need before any file is cut."""
+
+    def __init__(self, store: Store, lease: Lease, named: set[str], watcher: Watcher) -> None:
+        self._store, self._lease, self._watcher = store, lease, watcher
+        self._named, self._leased = named, set[str]()
+        self._items: dict[str, _Item] = {}
+        self._sent: set[str] = set()
+
+    def files(self, bundle: Path, entries: tuple[FileEntry, ...]) -> None:
+        """Send the files, then the lists of the chunks of those that were cut anew."""
+        self._watcher.total(sum(entry.size for entry in entries))
+        lists: list[_Item] = []
+        batches = _batches(self._pieces(bundle, entries, lists))
+        self._send(item for batch in batches for item in self._protected(batch))
+        self._send(self._protected(lists))
+
+    def manifest(self, path: Path, digest: str, data: bytes) -> None:
+        """Send the manifest."""
+        item = _Item(manifest_key(digest), len(data), digest, path, data=data)
+        self._send(self._protected([item]))
+
+    def settle(self) -> None:
+        """Renew the lease and look again at all that was not sent, for it may be gone by now.
+
+        After a lease that had run out, at all that was sent, too.
+        """
+        self._watcher.settled()
+        for _ in range(_CHECKS):
+            lapsed = self._lease.renew()
+            if lapsed:  # a collection may have taken it away
+                self._lease.protect(sorted(self._leased))
+            else:
+                self._lease.wait()
+            doubtful = [i for i in self._items.values() if lapsed or i.key not in self._sent]
+            if all(parallel(self._put, doubtful)):
+                return
+        raise StoreError(
+            f"{self._store.url}: what this push relies on keeps being deleted: push again when "
+            "nobody deletes from the store"
+        )
+
+    def _pieces(
+        self, bundle: Path, entries: tuple[FileEntry, ...], lists: list[_Item]
+    ) -> Iterator[_Item]:
+        """Every piece of every file; ``lists`` is filled as the files are cut."""
+        for entry in entries:
+            path = bundle / entry.path
+            if not is_cut(entry.size):
+                yield _Item(blob_key(entry.sha256), entry.size, entry.sha256, path)
+                continue
+            pieces: list[Piece] = []
+            known, damaged = self._known(entry)
+            for piece in known or cut_file(path, entry):
+                pieces.append(piece)
+                yield _Item(blob_key(piece.sha256), piece.size, piece.sha256, path, piece.offset)
+            data, key = encode_chunks(tuple(pieces)), chunks_key(entry.sha256)
+            lists.append(_Item(key, len(data), entry.sha256, path, data=data, anew=damaged))
+
+    def _known(self, entry: FileEntry) -> tuple[tuple[Piece, ...] | None, bool]:
+        """The file's chunks by the store's own list, and whether that is damaged."""
+        try:
+            return read_chunks(self._store, entry), False
+        except ArtifactError:
+            return None, True
+
+    def _protected(self, items: list[_Item]) -> list[_Item]:
+        """Those of the items that were not named before, now under the lease."""
+        fresh = {item.key: item for item in items if item.key not in self._items}
+        for item in items:
+            if fresh.get(item.key) is not item:
+                self._watcher.done(0 if item.data else item.size, moved=False)
+        wanted = self._named | {item.sha256 for item in fresh.values()}
+        if unprotected := wanted - self._leased:
+            self._lease.protect(sorted(unprotected))
+            self._leased |= unprotected
+        self._items |= fresh
+        return list(fresh.values())
+
+    def _send(self, items: Iterator[_Item] | list[_Item]) -> None:
+        for _ in parallel(self._watched, items):
+            pass
+
+    def _watched(self, item: _Item) -> None:
+        found = self._put(item)
+        if item.data is None:
+            self._watcher.done(item.size, moved=not found)
+
+    def _put(self, item: _Item) -> bool:
+        """Whether the store has the item already; it is sent where not."""
+        with suppress(NotFoundError):
+            if self._store.stat(item.key).size == item.size and not (
+                item.anew and item.key not in self._sent
+            ):
+                return True
+        self._store.put(item.key, io.BytesIO(item.read()))
+        self._sent.add(item.key)
+        return False
+
+
+def _batches(items: Iterator[_Item]) -> Iterator[list[_Item]]:
+    """The items in groups: as many as one part of a lease names."""
+    batch: list[_Item] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += item.size
+        if size >= _BATCH_BYTES or len(batch) >= _BATCH_PIECES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
