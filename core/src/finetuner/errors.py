@@ -70,6 +70,13 @@ class StoreError(FinetunerError):
     """A store could not do what was asked of it."""
 
 
+class TransientStoreError(StoreError):
+    """What a store could not do this time and may do the next: a time-out, a 500, a cut line.
+
+    A store raises it and tries nothing again by itself; the engine does, over any store.
+    """
+
+
 class NotFoundError(StoreError, LookupError):
     """A store has nothing under that key, name or tag."""
 

@@ -19,8 +19,10 @@ class ObjectInfo:
 class Store(Protocol):
     """A flat space of objects under slash-separated keys.
 
-    Every method raises ``NotFoundError`` for a key that is not there and
-    ``StoreError`` for anything else that goes wrong.
+    Every method raises ``NotFoundError`` for a key that is not there,
+    ``TransientStoreError`` for what may succeed when it is tried again, and
+    ``StoreError`` for anything else that goes wrong. Every method may be called from
+    several threads at once; a stream that ``get`` gave is read by one.
     """
 
     url: str
