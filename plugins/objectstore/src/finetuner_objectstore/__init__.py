@@ -1,0 +1,1 @@
+"""Artifacts of Finetuner in S3, Google Cloud Storage and Azure Blob Storage."""
