@@ -48,6 +48,8 @@ bench: $(INSTALLED) $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/imports.py
 	$(BIN)/python benchmarks/mining.py
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/keras_step.py
+	$(BIN)/python benchmarks/keras_export.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/banking77.py
 

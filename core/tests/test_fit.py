@@ -22,7 +22,9 @@ from finetuner.errors import (
     UnknownNameError,
     UsageError,
 )
+from finetuner.plugins import Host
 from finetuner.runs import measure
+from finetuner.runs.resolve import backend_record
 
 
 def blobs(seed=0, classes=4, each=10):
@@ -302,9 +304,10 @@ def test_a_path_that_does_not_exist_is_refused(home):
         finetuner.fit("no/such/model", blobs(), **QUICK)
 
 
-def test_a_missing_backend_names_the_package(home):
-    with pytest.raises(MissingDependencyError, match="pip install finetuner-keras"):
-        finetuner.fit(model(), blobs(), backend="keras", **QUICK)
+@pytest.mark.parametrize("name", ["keras", "torch"])
+def test_a_missing_backend_names_the_package(name):
+    with pytest.raises(MissingDependencyError, match=f"pip install finetuner-{name}"):
+        backend_record(name, Host.discover([]))
 
 
 def test_login_without_a_hub_says_so(home):

@@ -19,7 +19,7 @@ from finetuner_keras import xp
 from finetuner_keras.calling import capture, describe
 from finetuner_keras.copying import copy_model
 from finetuner_keras.engines import Tensor, Tensors
-from finetuner_keras.inputs import input_map
+from finetuner_keras.inputs import OPTIONAL, input_map
 from finetuner_keras.layers import (
     Layer,
     Variable,
@@ -144,6 +144,8 @@ class EmbeddingModel:
 
     def _tapped(self, inputs: Tensors, modes: Mapping[str, bool] | None) -> list[Tensor]:
         names = [name for name in inputs if name != "prefix"]
+        if missing := sorted(set(self.plan.inputs) - set(names) - OPTIONAL):
+            raise ModelError(f"the model takes {missing} too, and was given {sorted(names)}")
         args, kwargs = input_map(self.backbone, names).bind({n: inputs[n] for n in names})
         if self.backbone._call_has_training_arg:
             kwargs["training"] = modes is not None
