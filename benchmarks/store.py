@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -169,33 +170,37 @@ def forked(work: Callable[[], object], patience: float) -> bool:
 def kills(room: Path, count: int, size: int) -> list[Row]:
     """Pushes and pulls killed at random moments, and what is wrong afterwards."""
     store, draw = LocalStore(room / "store"), random.Random(0)
-    shared = noise(size, 1)
     bundles = [
         write_bundle(
             room / f"b{number}",
-            {"weights.safetensors": shared + noise(size // 8, 10 + number), "README.md": b"# x\n"},
+            {"weights.safetensors": noise(size, number), "README.md": b"# x\n"},
             f"run-{number}",
         )
         for number in range(4)
     ]
     push(bundles[0], store, "shop")
-    whole = seconds(lambda: push(bundles[1], LocalStore(room / "timed"), "shop"))
-    finished = problems = 0
-    for number in range(count):
-        target = room / f"pulled-{number}"
+    sending = seconds(lambda: push(bundles[0], LocalStore(room / "timed"), "shop"))
+    fetching = seconds(lambda: pull(f"{store.url}/shop", room / "timed-out", lambda url: store))
+    finished = problems = killed = number = 0
+    while killed < count:
+        number += 1
         if number % 2:
-            address = f"{store.url}/shop"
-            done = forked(
-                lambda a=address, t=target: pull(a, t, lambda url: store), draw.uniform(0, whole)
-            )
-            problems += _wrong(lambda t=target: verify_bundle(t), done or target.exists())
+            target = room / f"pulled-{number}"
+            fetch = partial(pull, f"{store.url}/shop", target, lambda url: store)
+            done = forked(fetch, draw.uniform(0, fetching))
+            problems += _wrong(partial(verify_bundle, target), done or target.exists())
+            shutil.rmtree(target, ignore_errors=True)
         else:
-            bundle = bundles[draw.randrange(4)]
-            done = forked(
-                lambda b=bundle: push(b, store, "shop", force=True), draw.uniform(0, whole)
-            )
+            weights = room / "next" / "weights.safetensors"
+            shutil.rmtree(room / "next", ignore_errors=True)
+            write_bundle(room / "next", {weights.name: noise(size, 100 + number)}, "next")
+            send = partial(push, room / "next", store, "shop", force=True)
+            done = forked(send, draw.uniform(0, sending))
         finished += done
-        problems += _wrong(lambda: verify_artifacts(store), True)
+        killed += not done
+        problems += _wrong(partial(verify_artifacts, store), True)
+        if number % 10 == 0:
+            problems += _wrong(partial(collect_garbage, store), True)
     for number, bundle in enumerate(bundles):
         problems += _wrong(lambda b=bundle, n=number: push(b, store, f"run-{n}"), True)
     collect_garbage(store, now=True)
@@ -209,7 +214,7 @@ def kills(room: Path, count: int, size: int) -> list[Row]:
     left, expected = _content(store), _content(again)
     return [
         Row(f"{count} pushes and pulls killed: things wrong", problems, 0, "lower"),
-        Row("of them came to their end before the kill", finished, None, "lower"),
+        Row("others that came to their end before the kill", finished, None, "lower"),
         Row("bytes beyond what is referenced, after gc --now", left - expected, 0, "lower"),
     ]
 
@@ -379,7 +384,7 @@ def main() -> int:
     parts: dict[str, Callable[[Path], list[Row]]] = {
         "second": second_push,
         "many": lambda room: many_artifacts(room, options.pairs),
-        "kills": lambda room: kills(room, options.kills, 32 * MIB),
+        "kills": lambda room: kills(room, options.kills, 16 * MIB),
         "memory": lambda room: memory(room, size),
     }
     if options.s3:

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -224,14 +225,13 @@ def kill_many(make_bundle: MakeBundle, tmp_path: Path, times: int) -> None:
     for number in range(times):
         if number % 2:
             target = tmp_path / "out" / f"p{number // 4}"
-            killed(
-                lambda t=target: pull(f"{store.url}/shop", t, lambda url: store), draw.random() / 8
-            )
+            fetch = partial(pull, f"{store.url}/shop", target, lambda url: store)
+            killed(fetch, draw.random() / 8)
             if target.exists():
                 verify_bundle(target)
         else:
             bundle = bundles[draw.randrange(4)]
-            killed(lambda b=bundle: push(b, store, "shop", force=True), draw.random() / 4)
+            killed(partial(push, bundle, store, "shop", force=True), draw.random() / 4)
         verify_artifacts(store)
     push(bundles[3], store, "shop")
     collect_garbage(store, now=True)
@@ -242,8 +242,7 @@ def kill_many(make_bundle: MakeBundle, tmp_path: Path, times: int) -> None:
         for s in (store, clean)
     ]
     assert kept[0] == kept[1]
-    hidden = [p for p in (store.root / ".tmp").iterdir()]
-    assert hidden == []
+    assert list((store.root / ".tmp").iterdir()) == []
 
 
 def test_some_kills(make_bundle: MakeBundle, tmp_path: Path) -> None:

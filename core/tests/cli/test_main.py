@@ -145,6 +145,29 @@ def test_artifacts_go_through_stores(shell: Shell, text_bundle: Path, tmp_path: 
     assert shell("encode", "copy", "red").returncode == 0
 
 
+def test_a_store_is_looked_after(shell: Shell, text_bundle: Path, tmp_path: Path) -> None:
+    address = json.loads(shell("push", text_bundle, "store", "--json").stdout)["artifact_id"]
+    assert shell("tag", "store/words", "v1").stdout.strip() == address
+    assert [row["tag"] for row in json.loads(shell("ls", "store", "--json").stdout)] == [
+        "latest",
+        "v1",
+    ]
+    assert shell("ls", "store", "words").stdout.startswith("words:latest")
+    assert address.rpartition(":")[2][:12] in shell("ls", "store", "--long").stdout
+    assert shell("diff", address, text_bundle).stdout.startswith("bytes: ")
+    assert json.loads(shell("diff", address, text_bundle, "--json").stdout)["files"] == []
+    assert shell("verify", address).returncode == 0
+    shell("rm", "store/words:latest")
+    assert json.loads(shell("gc", "store", "--json").stdout)["artifacts"] == 1
+    assert shell("verify", "store", "--all").returncode == 0
+    shell("rm", "store/words:v1")
+    assert "deleted" in shell("gc", "store", "--now").stdout
+    assert [path for path in (tmp_path / "store" / "blobs").rglob("*") if path.is_file()] == []
+    gone = shell("rm", "store/words:v1")
+    assert gone.returncode == 1
+    assert "has no artifact 'words'" in gone.stderr
+
+
 def test_a_reader_that_goes_away_is_no_error(text_bundle: Path) -> None:
     """As in ``finetuner encode … | head -1``."""
     process = subprocess.Popen(

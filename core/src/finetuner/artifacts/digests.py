@@ -55,7 +55,7 @@ class VerifyingReader(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         try:
-            block = self._source.read(len(buffer))
+            block = self._source.read(min(len(buffer), BLOCK))
         except OSError as error:
             raise ArtifactError(f"{self._what} cannot be read: {error}") from error
         self._digest.update(block)

@@ -13,6 +13,7 @@ from finetuner.artifacts.chunking import (
 from finetuner.artifacts.digests import digest_bytes
 from finetuner.artifacts.keys import blob_key, chunks_key, manifest_key
 from finetuner.artifacts.manifest import Limits
+from finetuner.artifacts.streams import read_at_most
 from finetuner.contracts import FileEntry, Store
 from finetuner.errors import ArtifactError, IntegrityError, NotFoundError
 
@@ -49,7 +50,7 @@ def read_chunks(store: Store, entry: FileEntry) -> tuple[Piece, ...] | None:
     where = f"{store.url}/{key}"
     try:
         with store.get(key) as stream:
-            data = stream.read(MAX_LIST_BYTES + 1)
+            data = read_at_most(stream, MAX_LIST_BYTES)
     except NotFoundError:
         return None
     if len(data) > MAX_LIST_BYTES:
@@ -65,7 +66,7 @@ def fetch_manifest(store: Store, name: str, digest: str, limits: Limits | None =
     key, most = manifest_key(digest), (limits or Limits()).manifest_bytes
     try:
         with store.get(key) as stream:
-            data = stream.read(most + 1)
+            data = read_at_most(stream, most)
     except NotFoundError:
         raise NotFoundError(
             f"{store.url} has no artifact {name}@sha256:{digest}: it was never there or is deleted"

@@ -21,6 +21,7 @@ import msgspec
 
 from finetuner.artifacts.keys import LEASES, LOCKS, lease_key
 from finetuner.artifacts.retry import reliable
+from finetuner.artifacts.streams import read_at_most
 from finetuner.artifacts.threads import LISTERS, parallel
 from finetuner.contracts import ObjectInfo, Store
 from finetuner.errors import FinetunerError, NotFoundError, StoreError
@@ -30,6 +31,8 @@ SECONDS = 900.0
 
 _RENEWALS = 3
 """Renewals in that time, so that one may fail."""
+
+_MOST_BYTES = 64 << 20
 
 _LONGEST_WAIT = 4 * 3600.0
 _POLL = 1.0
@@ -176,7 +179,7 @@ def other_locks(store: Store, now: float, age: float) -> list[str]:
 def _read(store: Store, key: str) -> Content | None:
     try:
         with store.get(key) as stream:
-            return msgspec.json.decode(stream.read(), type=Content)
+            return msgspec.json.decode(read_at_most(stream, _MOST_BYTES), type=Content)
     except NotFoundError:  # given up meanwhile: its ref is made, and refs are read later
         return None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

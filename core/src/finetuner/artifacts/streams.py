@@ -7,6 +7,8 @@ from typing import BinaryIO
 
 from finetuner.errors import StoreError, UsageError
 
+_BLOCK = 64 << 10
+
 
 class RangeReader(io.RawIOBase):
     """At most ``length`` further bytes of ``source`` (``None``: all). Closing it closes ``source``.
@@ -35,6 +37,17 @@ class RangeReader(io.RawIOBase):
     def close(self) -> None:
         self._source.close()
         super().close()
+
+
+def read_at_most(stream: BinaryIO, most: int) -> bytes:
+    """All of a stream that is no longer than ``most`` bytes; of a longer one, one byte more.
+
+    Room is taken as the bytes come: whoever wrote them does not decide how much.
+    """
+    found = bytearray()
+    while len(found) <= most and (block := stream.read(min(_BLOCK, most + 1 - len(found)))):
+        found += block
+    return bytes(found)
 
 
 def range_length(start: int, end: int | None) -> int | None:

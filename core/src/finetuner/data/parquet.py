@@ -23,6 +23,9 @@ GROUP_BYTES = 8 << 20
 GROUP_ROWS = 4096
 """A row group ends at either: it is what is held in memory."""
 
+MOST_GROUP_BYTES = 1 << 30
+"""A group of one row may be larger than others, but not beyond reason."""
+
 SHARD_BYTES = 256 << 20
 
 _COMPRESSION: Mapping[Modality, str] = {"text": "zstd", "array": "zstd", "image": "none"}
@@ -52,7 +55,7 @@ def write_shards(rows: Rows, name: str, directory: Path) -> DataManifest:
 def read_shards(
     directory: Path, manifest: DataManifest
 ) -> Iterator[tuple[list[Any], list[str | int | bool] | None]]:
-    """Contents (text, or bytes) and labels, some rows at a time.
+    """Contents (text, or bytes) and labels, one row group at a time.
 
     ``DataError`` for shards that are not what the manifest says.
     """
@@ -63,8 +66,10 @@ def read_shards(
         try:
             with parquet.ParquetFile(directory / entry.path, pre_buffer=False) as file:
                 _check_schema(file.schema_arrow, manifest, entry.path)
-                for batch in file.iter_batches(256, columns=wanted):
-                    columns = [column.to_pylist() for column in batch.columns]
+                for group in range(file.num_row_groups):
+                    _check_group(file.metadata.row_group(group).total_byte_size, entry.path)
+                    table = file.read_row_group(group, wanted, use_threads=False)
+                    columns = [column.to_pylist() for column in table.columns]
                     _check_full(columns, rows, entry.path)
                     rows += len(columns[0])
                     yield columns[0], columns[1] if len(columns) > 1 else None
@@ -145,6 +150,11 @@ def _check_schema(found: Any, manifest: DataManifest, path: str) -> None:
         index = found.get_field_index(field.name)
         if index < 0 or found.field(index).type != field.type:
             raise DataError(f"{path} has no column {field.name!r} of {field.type}: do not use it")
+
+
+def _check_group(size: int, path: str) -> None:
+    if size > MOST_GROUP_BYTES:
+        raise DataError(f"{path} has {size} bytes in one row group: too many to read safely")
 
 
 def _check_full(columns: list[list[Any]], rows: int, path: str) -> None:
