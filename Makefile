@@ -41,7 +41,7 @@ test-alone:
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict core/src/finetuner
+	$(BIN)/mypy --strict core/src/finetuner plugins/objectstore/src/finetuner_objectstore
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED) $(VENV)/.installed-bench

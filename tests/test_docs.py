@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [
     path
-    for pattern in ("README.md", "docs/*.md", "core/README.md", "backends/*/README.md")
+    for pattern in ("README.md", "docs/*.md", "core/README.md", "*s/*/README.md")
     for path in sorted(ROOT.glob(pattern))
 ]
 QUOTE = re.compile(r"(?:<!-- from (\S+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)

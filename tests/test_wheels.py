@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DISTRIBUTIONS = {"finetuner_core": ROOT / "core", "finetuner_torch": ROOT / "backends" / "torch"}
+DISTRIBUTIONS = {
+    "finetuner_core": ROOT / "core",
+    "finetuner_torch": ROOT / "backends" / "torch",
+    "finetuner_objectstore": ROOT / "plugins" / "objectstore",
+}
 
 PRODUCTION = """
 import importlib.util, sys

@@ -59,15 +59,15 @@ def test_the_endpoint_of_s3_alone_goes_before_that_of_all(monkeypatch: pytest.Mo
 
 
 def test_no_credentials_is_told_when_a_store_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(StoreError, match="no AWS credentials are found.*aws configure"):
+    with pytest.raises(StoreError, match=r"no AWS credentials are found.*aws configure"):
         s3.open_s3("s3://shop")
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(StoreError, match="AWS configuration cannot be used .ProfileNotFound"):
+    with pytest.raises(StoreError, match=r"AWS configuration cannot be used .ProfileNotFound"):
         s3.open_s3("s3://shop")
     with pytest.raises(StoreError, match="no Azure storage account is named"):
         azure.open_azure("az://shop")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/account.json")
-    with pytest.raises(StoreError, match="no Google credentials are found.*gcloud"):
+    with pytest.raises(StoreError, match=r"no Google credentials are found.*gcloud"):
         open_gcs("gs://shop")
 
 
@@ -84,7 +84,8 @@ def test_no_credentials_is_told_when_a_store_is_opened(monkeypatch: pytest.Monke
         ),
         (
             {
-                "AZURE_STORAGE_CONNECTION_STRING": "AccountName=a;AccountKey=k==;EndpointSuffix=e.org"
+                "AZURE_STORAGE_CONNECTION_STRING": "AccountName=a;AccountKey=k==;"
+                "EndpointSuffix=e.org"
             },
             {"account_name": "a", "account_key": "k==", "endpoint": "https://a.blob.e.org"},
         ),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from finetuner.testing import StoreCase, StoreTests
+from finetuner.testing import CREATE_IF_ABSENT, StoreCase, StoreTests, overrides
 from finetuner_objectstore.s3 import open_s3
 from servers.process import Server
 from servers.s3 import client
@@ -51,6 +51,10 @@ class TestMoto(StoreTests):
     @pytest.fixture
     def case(self, moto_server: Server, use: Callable[[Server], Server]) -> StoreCase:
         return s3_case(use(moto_server))
+
+    @overrides("moto looks and then writes, so that two creations at once may both succeed")
+    def test_of_many_creators_one_wins(self, case: StoreCase) -> None:  # type: ignore[override]
+        assert CREATE_IF_ABSENT in case.capabilities  # one after the other, it keeps to it
 
 
 class TestRadosgw(StoreTests):

@@ -48,6 +48,9 @@ run dir = {root}
 log file = {root}/$name.log
 admin socket = {root}/$cluster-$name.asok
 pid file =
+rgw gc obj min wait = 1
+rgw gc processor period = 2
+rgw gc processor max time = 2
 rgw dynamic resharding = false
 rgw enable usage log = false
 """
