@@ -9,7 +9,7 @@ QUERY ?= send a text message to a phone
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: demo demo-images test test-keras test-slow test-core test-alone lint bench docs clean
+.PHONY: demo demo-images test test-keras test-stores test-slow test-core test-alone lint bench docs clean
 
 demo: $(INSTALLED) $(PRODUCTION)/.installed
 	$(BIN)/python examples/text_search.py --home .demo
@@ -31,6 +31,11 @@ test-keras: $(INSTALLED)
 			|| exit 1; \
 	done
 
+# The object store plugin against servers on loopback; tests/servers/install.sh has them.
+test-stores: $(INSTALLED)
+	$(BIN)/pip install --quiet -c constraints.txt -e plugins/objectstore --group stores
+	$(BIN)/python -m pytest plugins/objectstore/tests -m "not slow"
+
 # Core alone on each Python that is here; core and each backend alone on one.
 test-core:
 	$(PYTHON) tests/alone.py core --python python3.11 --python python3.12 --python python3.13
@@ -41,7 +46,7 @@ test-alone:
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict core/src/finetuner plugins/objectstore/src/finetuner_objectstore
+	$(BIN)/mypy --strict core/src/finetuner
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED) $(VENV)/.installed-bench
