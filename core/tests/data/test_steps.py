@@ -22,6 +22,21 @@ def test_steps_run_in_order_with_their_options() -> None:
     assert value.tolist() == [1.0, 3.0]
 
 
+def test_a_model_that_takes_bgr_is_centred_by_its_rgb_means_first() -> None:
+    steps = compile_steps(
+        [Step("normalize", {"mean": [10, 20, 30], "std": 1}), Step("reverse-channels")], BY_NAME
+    )
+    value: Any = np.array([[[11.0, 22.0, 33.0]]])
+    for step in steps:
+        value = step(value)
+    assert value.tolist() == [[[3.0, 2.0, 1.0]]]
+
+
+def test_reverse_channels_has_no_options() -> None:
+    with pytest.raises(UnknownNameError, match="option of the step 'reverse-channels' 'order'"):
+        compile_steps([Step("reverse-channels", {"order": "bgr"})], BY_NAME)
+
+
 def test_unknown_steps_and_options_are_offered_near_names() -> None:
     with pytest.raises(UnknownNameError, match=r"preprocessing step 'resise'.*'resize'"):
         compile_steps([Step("resise")], BY_NAME)

@@ -94,7 +94,7 @@ class _Exported(torch.nn.Module):
         super().__init__()
         self.function, self.names = function, tuple(weights)
         for index, array in enumerate(weights.values()):
-            self.register_buffer(f"weight_{index}", torch.tensor(array))
+            self.register_buffer(f"weight_{index}", torch.from_numpy(array))
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
         weights = {n: getattr(self, f"weight_{i}") for i, n in enumerate(self.names)}
