@@ -6,8 +6,6 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
-import pytest
-
 from finetuner.testing.store_case import StoreCase, StoreSuite, keys, put
 
 KEYS = ("a.b", "a/b", "a/b-c", "a/b.c", "a0", "b/c/d", "b/c/e", "b/cc", "B", "_")
@@ -43,7 +41,6 @@ class ListingTests(StoreSuite):
         assert keys(case.store, "a/b") == ["a/b", "a/bc"]
         assert keys(case.store, "a/b", after="a/b") == ["a/bc"]
 
-    @pytest.mark.timeout(300)
     def test_more_keys_than_one_page_holds(self, case: StoreCase) -> None:
         wanted = [f"p/{number:05d}" for number in range(1_203)]
 

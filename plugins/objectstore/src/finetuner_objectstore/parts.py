@@ -27,7 +27,7 @@ class Source:
         blocks: list[bytes] = []
         while count:
             try:
-                block = self._stream.read(min(count, 1 << 20))
+                block = self._stream.read(count)
             except BaseException as error:
                 self._error = error
                 raise
@@ -35,7 +35,7 @@ class Source:
                 break
             blocks.append(block)
             count -= len(block)
-        return b"".join(blocks)
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     @contextmanager
     def blamed(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ runs until the standard input ends.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ SERVERS = {"azurite": azurite, "fake-gcs": fake_gcs, "moto": moto, "radosgw": ra
 
 
 def main(arguments: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end the server first
     if not arguments or arguments[0] not in SERVERS:
         print(f"{__doc__}\nservers: {', '.join(SERVERS)}", file=sys.stderr)
         return 2
