@@ -8,8 +8,9 @@ PRODUCTION := .venv-production
 QUERY ?= send a text message to a phone
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= true
+export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-images test test-keras test-stores test-slow test-core test-alone lint bench docs clean
+.PHONY: demo demo-images demo-keras test test-keras test-stores test-slow test-core test-alone lint bench docs clean
 
 demo: $(INSTALLED) $(PRODUCTION)/.installed
 	$(BIN)/python examples/text_search.py --home .demo
@@ -17,6 +18,10 @@ demo: $(INSTALLED) $(PRODUCTION)/.installed
 
 demo-images: $(INSTALLED)
 	$(BIN)/python examples/image_search.py --home .demo
+
+demo-keras: $(INSTALLED) $(PRODUCTION)/.installed
+	$(BIN)/python examples/image_search_keras.py --home .demo
+	$(PRODUCTION)/bin/python examples/nearest_digit.py --home .demo
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow and not gpu"

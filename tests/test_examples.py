@@ -55,3 +55,16 @@ def test_image_search_gets_better(tmp_path):
     metrics = metrics_of(out)
     assert metrics["after"]["map@r"] > metrics["before"]["map@r"]
     assert "nearest neighbours" in out
+
+
+@needs("mlxtend", "tensorflow", "finetuner_keras")
+@pytest.mark.timeout(600)
+def test_image_search_with_keras_gets_better_and_answers_in_production(tmp_path):
+    out = run(
+        EXAMPLES / "image_search_keras.py", "--home", tmp_path, "--per-digit", "200", "--json"
+    )
+    metrics = metrics_of(out)
+    assert metrics["after"]["map@r"] > metrics["before"]["map@r"]
+    answer = run(EXAMPLES / "nearest_digit.py", "--home", tmp_path)
+    assert "none imported" in answer
+    assert answer.count("is nearest to") == 6
