@@ -25,6 +25,16 @@ def make_classifier() -> keras.Model:
     return keras.Model(array, layers.Dense(2, name="classifier")(hidden))
 
 
+def make_normalised() -> keras.Model:
+    """The classifier with batch normalisation between its layers."""
+    keras.utils.set_random_seed(5)
+    array = keras.Input((6,), name="array")
+    hidden = layers.Dense(5, activation="tanh", name="first")(array)
+    hidden = layers.BatchNormalization(name="normalised")(hidden)
+    hidden = layers.Dense(4, activation="tanh", name="second")(hidden)
+    return keras.Model(array, layers.Dense(2, name="classifier")(hidden))
+
+
 class Block(layers.Layer):
     """A transformer block with normalisation behind each part."""
 
@@ -102,6 +112,10 @@ def state_weights(state: Any) -> dict[str, np.ndarray]:
     return {n: np.array(ops.convert_to_numpy(t)) for n, t in state.weights.items()}
 
 
+def state_statistics(state: Any) -> dict[str, np.ndarray]:
+    return {n: value for n, value in state_weights(state).items() if "moving_" in n}
+
+
 class TestFunctional(BackendTests):
     @pytest.fixture
     def case(self) -> BackendCase:
@@ -114,6 +128,8 @@ class TestFunctional(BackendTests):
             state_weights=state_weights,
             frozen_layer="first",
             split_at="first",
+            statistics_model=make_normalised,
+            state_statistics=state_statistics,
         )
 
 

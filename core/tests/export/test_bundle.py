@@ -198,7 +198,7 @@ def test_a_plan_of_another_width_is_refused(
     fake: Callable[..., Any], arguments: dict[str, Any]
 ) -> None:
     plan = dataclasses.replace(arguments["plan"], output_dim=2)
-    with pytest.raises(ExportError, match=r"must be \[batch, 2\]"):
+    with pytest.raises(ExportError, match=r"the shape \(1, 4\), not \(1, 2\)"):
         export_bundle(fake(), **arguments | {"plan": plan})
 
 

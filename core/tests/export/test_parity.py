@@ -114,7 +114,7 @@ def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path, fake: Any, samples: I
     path = tmp_path / "model.onnx"
     path.write_bytes(b"nothing")
     with pytest.raises(ExportError, match="not valid"):
-        check_parity(path, fake(), None, TEXT, samples, 4)
+        check_parity(path, fake(), np.ones((9, 4), np.float32), TEXT, samples, 4)
 
 
 @pytest.mark.parametrize(

@@ -59,11 +59,12 @@ def check_parity(
     ``embedding`` of ``width``, for numbers that are not finite, and for a
     difference over ``tolerance``, saying how large it is and at which shape.
     """
-    session = _open(model, preprocessing.inputs, width)
     cases = [
         _Expected(inputs, _embed(backend, state, inputs, width))
         for inputs in check_cases(samples, preprocessing)
     ]
+    # Opened when the framework has freed what it computed with: both never lie in memory at once.
+    session = _open(model, preprocessing.inputs, width)
     differences = [_difference(session, case) for case in cases]
     worst = int(np.argmax(differences))
     if differences[worst] > tolerance:
