@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
-from keras_models import cnn
+from keras_models import cnn, text
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 import finetuner
+
+FILLERS = ("the", "a", "my", "some", "nice", "old")
 
 
 def test_fit_trains_exports_and_encodes_arrays(tmp_path: Path) -> None:
@@ -36,6 +41,73 @@ def test_fit_trains_exports_and_encodes_arrays(tmp_path: Path) -> None:
     assert np.asarray(vectors).shape == (5, 8)
     for array, before in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(array, before)
+
+
+def test_fit_trains_exports_and_encodes_texts(tmp_path: Path) -> None:
+    topics = {"fruit": ("apple", "pear", "plum"), "pet": ("dog", "cat", "parrot")}
+    draw = np.random.default_rng(0)
+    labels = [*topics] * 48
+    texts = [
+        " ".join([*draw.choice(FILLERS, draw.integers(1, 6)), draw.choice(topics[label])])
+        for label in labels
+    ]
+    words = ["[PAD]", "[UNK]", *FILLERS, *topics["fruit"], *topics["pet"]]
+    tokenizer = write_tokenizer(tmp_path / "tokenizer.json", words)
+    run = finetuner.fit(
+        text(),
+        (texts, labels),
+        epochs=2,
+        batch_size=16,
+        learning_rate=1e-2,
+        model_options={"tokenizer": str(tokenizer), "max_length": 8},
+        home=tmp_path,
+    )
+    metrics = run.metrics()
+    assert metrics["after"]["map@r"] > metrics["before"]["map@r"]
+    model = finetuner.get_model(run.artifact_id, home=tmp_path)
+    short, padded = finetuner.encode(model, ["a dog"]), finetuner.encode(model, ["a dog", texts[0]])
+    np.testing.assert_allclose(short[0], padded[0], atol=1e-5)
+
+
+def write_tokenizer(path: Path, words: list[str]) -> Path:
+    vocabulary = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(path))
+    return path
+
+
+def test_a_run_that_was_broken_off_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    draw = np.random.default_rng(2)
+    data = draw.normal(size=(48, 6)).astype(np.float32), np.arange(48) % 4
+
+    path = tmp_path / "model.keras"
+    hidden = [layers.Dense(5), layers.Dropout(0.2)]
+    keras.Sequential([keras.Input((6,)), *hidden, layers.Dense(4)]).save(path)
+
+    def fit(home: Path, **more: Any) -> Any:
+        options = {"epochs": 2, "batch_size": 8, "run_name": "r", "home": home, **more}
+        return finetuner.fit(path, data, model_options={"dropout": "own"}, **options)
+
+    whole = fit(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "broken", callbacks=[BreakOff()])
+    resumed = finetuner.resume_run("r", train_data=data, home=tmp_path / "broken")
+    assert weights_of(whole, tmp_path / "a") == weights_of(resumed, tmp_path / "b")
+
+
+class BreakOff:
+    """As if somebody pressed Ctrl-C behind the first epoch."""
+
+    def on_epoch_end(self, event: Any) -> None:
+        raise KeyboardInterrupt
+
+
+def weights_of(run: Any, directory: Path) -> dict[str, bytes]:
+    files = finetuner.pull(run.artifact_id, directory).glob("*.safetensors")
+    found = {path.name: path.read_bytes() for path in files}
+    assert found
+    return found
 
 
 def test_the_manifest_says_what_keras_ran_on(tmp_path: Path) -> None:

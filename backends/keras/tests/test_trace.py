@@ -95,6 +95,25 @@ def test_a_model_with_string_inputs_is_refused() -> None:
         BACKEND.load(model, {})
 
 
+def test_a_model_that_holds_a_torch_module_is_refused_by_name() -> None:
+    torch = pytest.importorskip("torch")
+
+    class Mixed(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = torch.nn.Linear(4, 3)
+            self.head = layers.Dense(2)
+            self.head.build((None, 4))
+
+        def call(self, array: Any) -> Any:
+            return self.head(array)
+
+    model = Mixed()
+    model(np.ones((2, 4), np.float32))
+    with pytest.raises(ModelError, match=r"Mixed holds a PyTorch module \('body'\)"):
+        BACKEND.trace(model, {"array": np.ones((2, 4), np.float32)})
+
+
 def test_inputs_of_another_shape_are_refused_with_both_shapes() -> None:
     with pytest.raises(ModelError, match=r"could not be interpreted.*2, 3, 8, 8"):
         BACKEND.trace(cnn(), {"image": np.ones((2, 3, 8, 8), np.float32)})

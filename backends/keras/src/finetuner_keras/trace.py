@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,8 +32,8 @@ def trace(model: Layer, sample: Inputs) -> ModelGraph:
     layer is looked into. It stays as it was.
 
     Raises:
-        ModelError: the model is not built, takes strings, cannot take these
-            inputs, fails on them, or gives no tensor.
+        ModelError: the model is not built, takes strings, holds a PyTorch module,
+            cannot take these inputs, fails on them, or gives no tensor.
     """
     check_model(model)
     mapping = input_map(model, sample)
@@ -80,11 +81,27 @@ def check_model(model: Layer) -> None:
             "keras.Input, or call it once on a batch, then hand it over"
         )
     for name, layer in named_layers(model).items():
+        if held := _torch_module(name, layer):
+            raise ModelError(
+                f"{type(model).__name__} holds a PyTorch module ({held!r}): build the model of "
+                "Keras layers alone, or make all of it one torch.nn.Module"
+            )
         if getattr(layer, "data_format", None) == "channels_first" and hasattr(layer, "kernel"):
             raise ModelError(
                 f"the layer {name!r} is channels-first: build the model channels-last "
                 "(keras.config.set_image_data_format('channels_last'))"
             )
+
+
+def _torch_module(path: str, layer: Layer) -> str | None:
+    """The path of a PyTorch module that the layer is or holds; Keras on PyTorch wraps them."""
+    if type(layer).__name__ == "TorchModuleWrapper":
+        return path
+    torch = sys.modules.get("torch")
+    if torch is None or isinstance(layer, torch.nn.Module):
+        return None
+    held = (name for name, value in vars(layer).items() if isinstance(value, torch.nn.Module))
+    return next((f"{path}.{name}".lstrip(".") for name in held), None)
 
 
 def layers_of(model: Layer) -> tuple[GraphLayer, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,7 @@ def trace(model: nn.Module, sample: Inputs) -> ModelGraph:
     """
     model = unwrap(model)
     _refuse_lazy(model)
+    _refuse_keras(model)
     mapping = input_map(model, sample)
     tensors = to_tensors(model, sample)
     layers = layers_of(model)
@@ -55,6 +57,20 @@ def _refuse_lazy(model: nn.Module) -> None:
             f"{type(model).__name__} has parameters without a shape yet ({', '.join(lazy[:3])}"
             f"{', …' if len(lazy) > 3 else ''}): call it once on a batch, then hand it over"
         )
+
+
+def _refuse_keras(model: nn.Module) -> None:
+    """Keras layers are modules where Keras runs on PyTorch; elsewhere nothing here sees them."""
+    layer_class = getattr(sys.modules.get("keras"), "Layer", ())
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            if isinstance(value, layer_class) and not isinstance(value, nn.Module):
+                held = f"{path}.{name}".lstrip(".")
+                raise ModelError(
+                    f"{type(model).__name__} holds a Keras layer ({held!r}) of a Keras that does "
+                    "not run on PyTorch: set KERAS_BACKEND=torch before Keras is imported, or "
+                    "build the model of PyTorch modules alone"
+                )
 
 
 def _record(model: nn.Module, mapping: InputMap, tensors: Mapping[str, torch.Tensor]) -> Recorded:

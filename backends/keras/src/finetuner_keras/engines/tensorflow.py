@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,5 +92,18 @@ def export(
     signature = [tf.TensorSpec(a.shape, a.dtype) for a in weights.values()]
     signature += [tf.TensorSpec(spec.shape, spec.dtype) for spec in specs]
     graph = tf.function(flat, autograph=False)
-    model, _ = from_function(graph, input_signature=signature, opset=OPSET)
+    with _errors_alone():
+        model, _ = from_function(graph, input_signature=signature, opset=OPSET)
     write(model, specs, weights, path)
+
+
+@contextmanager
+def _errors_alone() -> Iterator[None]:
+    """Without the warnings that TensorFlow has for whoever converts a graph."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
