@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ from keras import ops
 from finetuner.contracts import AdaptationPlan, FeatureMap, PoolingRecord, Tap
 from finetuner.errors import ModelError, UnknownNameError
 from finetuner.plugins import default_host
-from finetuner_keras import xp
+from finetuner_keras import engines, xp
 from finetuner_keras.calling import capture, describe
 from finetuner_keras.copying import copy_model
 from finetuner_keras.engines import Tensor, Tensors
@@ -129,12 +130,14 @@ class EmbeddingModel:
         """Embeddings B×D in float32, and the running statistics after the call.
 
         ``modes`` says by layer whether it runs as in training (``None``: none
-        does); ``seeds`` holds a state for each random generator. Raises
+        does); ``seeds`` holds a state for each random generator, and a last one for
+        what draws without. Raises
         ``ModelError`` where the width is not the plan's, or a tap is not reached.
         """
         state = [(v, weights[name]) for name, v in self.variables.items() if name in weights]
         state += [(variable, seeds[i]) for i, variable in enumerate(self.seeds) if modes]
-        with keras.StatelessScope(state) as scope:
+        seeded = engines.current().seeded(seeds[-1]) if modes else nullcontext()
+        with seeded, keras.StatelessScope(state) as scope:
             tensors = self._tapped(inputs, modes)
             if self.part == "prefix":
                 return tensors[0], {}

@@ -211,8 +211,10 @@ def _update(
 
 
 def _seeds(state: State, chunks: int) -> np.ndarray:
-    """A seed for each chunk and random generator, from the state's seed and step alone."""
+    """A seed for each chunk and random generator, from the state's seed and step alone.
+
+    The last of a chunk is for what draws without a generator.
+    """
     sequence = np.random.SeedSequence([state.seed % 2**63, state.step])
-    count = len(state.model.seeds)
-    words = sequence.generate_state(max(1, chunks * count * 2)) % 2**31
-    return np.resize(words, (chunks, count, 2)).astype(np.int64)
+    shape = chunks, len(state.model.seeds) + 1, 2
+    return (sequence.generate_state(math.prod(shape)) % 2**31).reshape(shape).astype(np.int64)

@@ -58,6 +58,12 @@ class Engine(Protocol):
     def random_uniform(self, key: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Float32 in [0, 1) that follows from ``key`` alone, an integer or a scalar tensor."""
 
+    def seeded(self, key: Tensor) -> AbstractContextManager[Any]:
+        """A scope in which what draws without a seed of its own follows from ``key``.
+
+        ``key`` are two integers. Keras's dropout draws like that on PyTorch.
+        """
+
     def devices(self) -> tuple[str, ...]:
         """Names of the devices, best first; the processor is ``"cpu"``."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,10 @@ def to_floats(scalars: Tensors) -> dict[str, float]:
 
 def random_uniform(key: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:
     return jax.random.uniform(jax.random.key(jnp.asarray(key, "uint32")), shape)
+
+
+def seeded(key: Tensor) -> AbstractContextManager[Any]:
+    return nullcontext()  # every generator of Keras has a state here
 
 
 def devices() -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,10 @@ def to_floats(scalars: Tensors) -> dict[str, float]:
 def random_uniform(key: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:
     seed = tf.stack([tf.cast(key, tf.int64), tf.constant(0, tf.int64)])
     return tf.random.stateless_uniform(shape, seed)
+
+
+def seeded(key: Tensor) -> AbstractContextManager[Any]:
+    return nullcontext()  # every generator of Keras has a state here
 
 
 def devices() -> tuple[str, ...]:

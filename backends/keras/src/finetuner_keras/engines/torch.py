@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,14 @@ def to_floats(scalars: Tensors) -> dict[str, float]:
 def random_uniform(key: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:
     generator = torch.Generator(like.device).manual_seed(int(key))
     return torch.rand(shape, generator=generator, device=like.device)
+
+
+@contextmanager
+def seeded(key: Tensor) -> Iterator[None]:
+    high, low = key.tolist()
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        torch.manual_seed(high << 32 | low)
+        yield
 
 
 def devices() -> tuple[str, ...]:
