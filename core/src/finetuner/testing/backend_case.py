@@ -79,12 +79,19 @@ class BackendCase:
         self,
         optimizer: OptimizerSpec = PLAIN_SGD,
         parameters: Mapping[str, np.ndarray] | None = None,
+        dropout: float | None = 0.0,
         **changes: Any,
     ) -> State:
         """A state of the adapted model, on the processor in float32."""
         model = self.backend.adapt(self.model(), self.plan(**changes), seed=1)
         return self.backend.init(
-            model, optimizer, seed=2, device="cpu", precision="float32", parameters=parameters
+            model,
+            optimizer,
+            seed=2,
+            device="cpu",
+            precision="float32",
+            parameters=parameters,
+            dropout=dropout,
         )
 
     def batch(self, seed: int = 0, chunks: int = 1, key: int = 5) -> Batch:

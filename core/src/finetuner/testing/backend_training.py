@@ -138,8 +138,8 @@ class TrainingTests(ConformanceSuite):
         assert np.isfinite(scalars["loss"])
 
     def test_the_same_seed_and_batches_give_the_same_bits(self, case: BackendCase) -> None:
-        one, _ = case.train(case.fresh(OptimizerSpec()), 3)
-        other, _ = case.train(case.fresh(OptimizerSpec()), 3)
+        one, _ = case.train(case.fresh(OptimizerSpec(), dropout=None), 3)
+        other, _ = case.train(case.fresh(OptimizerSpec(), dropout=None), 3)
         assert_same_bits(case.state_weights(one), case.state_weights(other))
 
     # Freezing
@@ -201,10 +201,10 @@ class TrainingTests(ConformanceSuite):
     ) -> None:
         spec = OptimizerSpec("adamw", 0.01, schedule=Schedule("linear", 1, 6))
         objective = Contrast({"scale": np.array(2.0, np.float32)})
-        state, _ = case.train(case.fresh(spec, objective.parameters), 3, objective)
+        state, _ = case.train(case.fresh(spec, objective.parameters, None), 3, objective)
         case.backend.save(state, tmp_path)
         whole, reports = case.train(state, 3, objective, start=3)
-        fresh = case.fresh(spec, objective.parameters)
+        fresh = case.fresh(spec, objective.parameters, None)
         resumed = case.backend.restore(fresh, tmp_path)
         resumed, again = case.train(resumed, 3, objective, start=3)
         assert_same_bits(case.state_weights(resumed), case.state_weights(whole))
