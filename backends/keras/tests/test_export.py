@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 from keras_models import BACKEND, plan_of
 
 from finetuner.contracts import InputSpec, OptimizerSpec, Preprocessing
@@ -40,6 +40,20 @@ def text(middle: Any) -> keras.Model:
     ids = keras.Input((None,), dtype="int32", name="input_ids")
     x = middle(layers.Embedding(50, 8, mask_zero=True)(ids))
     return keras.Model(ids, layers.Dense(3)(x))
+
+
+class Shifted(layers.Layer):
+    """Adds numbers that it holds as a tensor, which is no weight of the model."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.shift = ops.arange(shape[-1], dtype="float32")
+
+    def call(self, x: Any) -> Any:
+        return x + self.shift
+
+
+def test_a_tensor_that_a_layer_holds_is_a_constant(tmp_path: Path) -> None:
+    assert difference(text(Shifted()), tokens(), TEXT, tmp_path / "m.onnx") < TOLERANCE
 
 
 def test_every_kind_of_convolution_and_pooling(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import keras
 
 from finetuner.contracts import InputSpec, LoadedModel, Preprocessing, Step
 from finetuner.errors import ModelError, UnknownNameError, UsageError
+from finetuner_keras.messages import cause
 
 PREFIX = "keras/"
 OPTIONS = ("weights", "image_size", "classes")
@@ -61,7 +62,7 @@ def load_application(name: str, options: Mapping[str, Any]) -> LoadedModel:
         model = build(weights=weights, input_shape=(size, size, 3), **head)
     except Exception as error:
         raise ModelError(
-            f"{name} could not be loaded: {str(error).strip().splitlines()[0]}. Weights are "
+            f"{name} could not be loaded ({cause(error)}). Weights are "
             "'imagenet' (Keras downloads them), None, or a file: model_options={'weights': PATH}"
         ) from error
     return LoadedModel(model, "keras", image_steps(short, size), reference=name)

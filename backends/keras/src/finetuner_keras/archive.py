@@ -12,6 +12,7 @@ import keras
 
 from finetuner.errors import ModelError
 from finetuner_keras.layers import Layer
+from finetuner_keras.messages import cause
 
 BOUND = {
     "TFSMLayer": "tensorflow",
@@ -46,11 +47,10 @@ def load_archive(path: Path) -> Layer:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
         raise ModelError(
             f"{path} cannot be loaded by Keras {keras.version()} on {keras.backend.backend()} "
-            f"({type(error).__name__}: {lines[0] if lines else 'no message'}). Classes of your own "
-            "must be imported, and registered with keras.saving.register_keras_serializable()"
+            f"({cause(error)}). Classes of your own must be imported, and registered with "
+            "keras.saving.register_keras_serializable()"
         ) from error
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import keras
 
 from finetuner.errors import ModelError
 from finetuner_keras.layers import Layer, is_graph, named_layers, named_variables
+from finetuner_keras.messages import cause
 
 _VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
@@ -63,9 +64,12 @@ def _remake(layer: Layer) -> Layer:
     if cls.__module__.startswith("keras.") or "from_config" in vars(cls):
         return cls.from_config(config)
     parameters = inspect.signature(cls).parameters.values()
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        taken = {p.name for p in parameters}
-        config = {name: value for name, value in config.items() if name in taken}
+    taken = {p.name for p in parameters}
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        with suppress(TypeError, ValueError):
+            return cls.from_config(config)
+        taken |= set(inspect.signature(keras.Layer).parameters)
+    config = {name: value for name, value in config.items() if name in taken}
     unsaid = [p.name for p in parameters if p.kind not in _VARIADIC and p.name not in config]
     if unsaid and cls.get_config.__module__.startswith("keras."):
         raise NotImplementedError(f"get_config() does not say {unsaid[0]!r}")
@@ -121,9 +125,8 @@ def _not_compiled(model: Layer) -> Iterator[None]:
 
 
 def _refusal(model: Layer, error: Exception) -> str:
-    first = next((line for line in str(error).splitlines() if line.strip()), "no message").strip()
     return (
-        f"{type(model).__name__} cannot be copied ({type(error).__name__}: {first.rstrip('.')}). "
+        f"{type(model).__name__} cannot be copied ({cause(error)}). "
         "Fine-tuning works on a copy, so that your model stays as it is: give its class a "
         "get_config() that returns the arguments of __init__, or build it as a Functional model"
     )

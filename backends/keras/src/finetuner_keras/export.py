@@ -18,7 +18,7 @@ from finetuner.errors import ExportError
 from finetuner_keras import engines
 from finetuner_keras.engines import Tensors
 from finetuner_keras.kinds import layer_kind
-from finetuner_keras.onnx_file import first_line
+from finetuner_keras.messages import cause
 from finetuner_keras.state import State
 
 
@@ -48,7 +48,7 @@ def export(state: State, path: Path, inputs: Sequence[InputSpec], sample: Inputs
         path.unlink(missing_ok=True)
         raise ExportError(
             f"the model cannot be exported to ONNX from Keras on {keras.backend.backend()}: "
-            f"{first_line(error)}. Its inputs were "
+            f"{cause(error)}. Its inputs were "
             + ", ".join(f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in inputs)
             + _likely_cause(state)
         ) from error
@@ -76,7 +76,15 @@ def _at_least_two(array: np.ndarray, spec: InputSpec) -> np.ndarray:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporters' progress, warnings and logs."""
-    names = ("tf2onnx", "torch.onnx", "torch.export", "onnxscript", "jax2onnx", "absl")
+    names = (
+        "tensorflow",
+        "tf2onnx",
+        "torch.onnx",
+        "torch.export",
+        "onnxscript",
+        "jax2onnx",
+        "absl",
+    )
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

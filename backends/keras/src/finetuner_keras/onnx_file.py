@@ -50,6 +50,13 @@ def write(
     onnx.checker.check_model(str(path), full_check=True)
 
 
+def store_constants(graph: onnx.GraphProto, constants: Mapping[str, np.ndarray]) -> None:
+    """Turn the inputs of these names into constants."""
+    for value in [value for value in graph.input if value.name in constants]:
+        graph.input.remove(value)
+        graph.initializer.append(numpy_helper.from_array(constants[value.name], value.name))
+
+
 def _open_inputs(
     graph: onnx.GraphProto, inputs: Sequence[onnx.ValueInfoProto], specs: Sequence[InputSpec]
 ) -> None:
@@ -116,10 +123,3 @@ def _fold_transposes(graph: onnx.GraphProto) -> None:
             turned = np.ascontiguousarray(np.transpose(array, axes))
             tensor.CopyFrom(numpy_helper.from_array(turned, node.output[0]))
             graph.node.remove(node)
-
-
-def first_line(error: BaseException) -> str:
-    """The exporters' errors are reports of many pages; the cause says it in one line."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

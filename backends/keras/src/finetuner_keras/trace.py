@@ -15,6 +15,7 @@ from finetuner.errors import ModelError
 from finetuner_keras.facts import facts_of
 from finetuner_keras.inputs import input_map, refuse_strings
 from finetuner_keras.layers import Layer, named_layers, named_variables, own_variables
+from finetuner_keras.messages import cause
 from finetuner_keras.normalise import mark_normalisations
 from finetuner_keras.recorder import Recorder
 from finetuner_keras.tree import named_tensors
@@ -136,15 +137,8 @@ def _in_order_met(
 
 def _cause(model: Layer, sample: Mapping[str, Any], error: Exception) -> str:
     shapes = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in sample.items())
-    lines = (line.strip() for line in str(error).replace("\x1b[1m", "").splitlines())
-    texts = [
-        line.replace("\x1b[0m", "")
-        for line in lines
-        if line and not line.startswith("Exception encountered")
-    ]
     return (
         f"{type(model).__name__} could not be interpreted on a sample ({shapes}). "
-        f"{type(error).__name__}: {texts[0] if texts else 'no message'} Check that the model takes "
-        "inputs of these shapes and types, and that its call uses keras.ops, not one framework's "
-        "own functions"
+        f"{cause(error)}. Check that the model takes inputs of these shapes and types, and that "
+        "its call uses keras.ops, not one framework's own functions"
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ def export(
     from tf2onnx.convert import from_function
 
     from finetuner_keras.engines.tensorflow_onnx import register
-    from finetuner_keras.onnx_file import write
+    from finetuner_keras.onnx_file import store_constants, write
 
     register()
     names = list(weights)
@@ -96,18 +95,12 @@ def export(
     signature = [tf.TensorSpec(a.shape, a.dtype) for a in weights.values()]
     signature += [tf.TensorSpec(spec.shape, spec.dtype) for spec in specs]
     graph = tf.function(flat, autograph=False)
-    with _errors_alone():
-        model, _ = from_function(graph, input_signature=signature, opset=OPSET)
+    model, _ = from_function(graph, input_signature=signature, opset=OPSET)
+    store_constants(model.graph, _captured(graph, signature))
     write(model, specs, weights, path)
 
 
-@contextmanager
-def _errors_alone() -> Iterator[None]:
-    """Without the warnings that TensorFlow has for whoever converts a graph."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _captured(graph: Any, signature: Sequence[tf.TensorSpec]) -> dict[str, np.ndarray]:
+    """Tensors that layers hold beside their weights, which the exporter takes for inputs."""
+    captures = graph.get_concrete_function(*signature).graph.captures
+    return {inner.name: outer.numpy() for outer, inner in captures if outer.dtype != tf.resource}
