@@ -33,6 +33,7 @@ from finetuner.artifacts import (
     LocalStore,
     collect_garbage,
     list_artifacts,
+    open_store,
     pull,
     push,
     verify_artifacts,
@@ -40,8 +41,10 @@ from finetuner.artifacts import (
     write_manifest,
 )
 from finetuner.artifacts.keys import blob_key, manifest_key, ref_key
+from finetuner.artifacts.threads import parallel
 from finetuner.contracts import InputSpec, Manifest, Preprocessing
 from finetuner.errors import FinetunerError
+from finetuner.plugins.host import default_host
 
 ARTIFACTS = 10_000
 MIB = 1 << 20
@@ -318,6 +321,15 @@ def peers(bundle: Path, out: Path, bucket: str, prefix: str) -> dict[str, tuple[
     return found
 
 
+def empty(url: str) -> None:
+    """Delete all below ``url``: a server may keep its objects in memory."""
+    store = open_store(url, default_host())
+    keys = [info.key for info in store.list()]
+    for _ in parallel(store.delete, keys):
+        pass
+    time.sleep(5)  # a server frees what was deleted a little later
+
+
 def object_store(room: Path, url: str, size: int, pairs: int) -> list[Row]:
     """Rate against the fastest peer, pairwise as processes, and peak memory."""
     bundle = large_bundle(room, size)
@@ -345,6 +357,7 @@ def object_store(room: Path, url: str, size: int, pairs: int) -> list[Row]:
                 print(f"{what} {name}: {times[name]:.2f} s", file=sys.stderr)
             best = min(spent for name, spent in times.items() if name != "ours")
             ratios[what].append(best / times["ours"])
+        empty(f"s3://{bucket}/{place}")
     rows = [
         Row(f"{what} of {size // MIB} MiB, rate / fastest peer", interval(found), 0.8, "higher")
         for what, found in ratios.items()

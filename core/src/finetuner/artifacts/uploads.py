@@ -6,13 +6,14 @@ import io
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from finetuner.artifacts.address import Address
 from finetuner.artifacts.bundle import check_listing, read_manifest_bytes
-from finetuner.artifacts.chunking import Piece, cut_file, encode_chunks, is_cut
+from finetuner.artifacts.chunking import MAX_CHUNK, Piece, cut_file, encode_chunks, is_cut
 from finetuner.artifacts.digests import VerifyingReader, digest_bytes
-from finetuner.artifacts.keys import blob_key, check_name, chunks_key, manifest_key
+from finetuner.artifacts.keys import BLOBS, blob_key, check_name, chunks_key, manifest_key
 from finetuner.artifacts.layout import read_chunks
 from finetuner.artifacts.leases import Lease, leased
 from finetuner.artifacts.manifest import MANIFEST, decode_listing
@@ -24,9 +25,13 @@ from finetuner.artifacts.threads import ahead, parallel
 from finetuner.contracts import FileEntry, Store
 from finetuner.errors import ArtifactError, IntegrityError, NotFoundError, StoreError
 
-_BATCH_BYTES = 16 << 20
+_BATCH_BYTES = 20 << 20
 _BATCH_PIECES = 512
 """Pieces that one part of the lease names; chunks stay in memory until it does."""
+
+_MANY = 32
+_LISTED_AT_ONCE = 100
+"""Stores tell of so many objects, and more, in the time in which they tell of one."""
 
 _WAITING = 2
 """Pieces that wait in memory for their turn."""
@@ -129,10 +134,13 @@ class _Upload:
         self._named, self._leased = named, set[str]()
         self._items: dict[str, _Item] = {}
         self._sent: set[str] = set()
+        self._listed: frozenset[str] | None = None
+        """Keys of all blobs in the store before the first was sent, where that is known."""
 
     def files(self, bundle: Path, entries: tuple[FileEntry, ...]) -> None:
         """Send the files, then the lists of the chunks of those that were cut anew."""
         self._watcher.total(sum(entry.size for entry in entries))
+        self._listed = _listed(self._store, entries)
         lists: list[_Item] = []
         with (
             closing(ahead(_batches(self._pieces(bundle, entries, lists)))) as cut,
@@ -211,20 +219,34 @@ class _Upload:
             pass
 
     def _watched(self, ready: _Ready) -> None:
-        found = self._put(ready.item, ready.chunk)
-        if ready.item.data is None:
-            self._watcher.done(ready.item.size, moved=not found)
+        item = ready.item
+        absent = self._listed is not None and item.data is None and item.key not in self._listed
+        found = self._put(item, ready.chunk, absent)
+        if item.data is None:
+            self._watcher.done(item.size, moved=not found)
 
-    def _put(self, item: _Item, chunk: bytes | None = None) -> bool:
-        """Whether the store has the item already; it is sent where not."""
+    def _put(self, item: _Item, chunk: bytes | None = None, absent: bool = False) -> bool:
+        """Whether the store has the item already; it is sent where not, unasked if ``absent``."""
         with suppress(NotFoundError):
-            if self._store.stat(item.key).size == item.size and not (
-                item.anew and item.key not in self._sent
+            if (
+                not absent
+                and self._store.stat(item.key).size == item.size
+                and not (item.anew and item.key not in self._sent)
             ):
                 return True
         self._store.put(item.key, io.BytesIO(item.read() if chunk is None else chunk))
         self._sent.add(item.key)
         return False
+
+
+def _listed(store: Store, entries: tuple[FileEntry, ...]) -> frozenset[str] | None:
+    """The keys of all blobs, where listing them costs less than asking for each to be sent."""
+    pieces = sum(entry.size for entry in entries) // MAX_CHUNK
+    if pieces < _MANY:
+        return None
+    most = pieces * _LISTED_AT_ONCE
+    found = frozenset(info.key for info in islice(store.list(BLOBS), most))
+    return found if len(found) < most else None
 
 
 def _taken(batch: list[_Ready]) -> Iterator[_Ready]:
