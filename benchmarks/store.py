@@ -16,7 +16,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from _harness import Row, interval, paired, report, seconds
+from _peers import peers, process
 
 from finetuner.artifacts import (
     Count,
@@ -271,54 +271,8 @@ def large_bundle(room: Path, size: int) -> Path:
     return bundle
 
 
-def process(command: list[str]) -> tuple[float, float]:
-    """Seconds and peak MB of a process and its children; an error if it fails."""
-    begin = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert child.stderr is not None
-    words = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise RuntimeError(f"{command[:3]} failed: {words.decode()[-2000:]}")
-    return time.perf_counter() - begin, usage.ru_maxrss / 1024
-
-
 def _ours(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from finetuner.cli.main import main; main()", *arguments]
-
-
-BOTO3 = """
-import sys, pathlib, boto3
-what, directory, bucket, prefix = sys.argv[1:]
-client = boto3.client("s3")
-for name in ("manifest.json", "model.onnx", "weights.safetensors"):
-    path, key = str(pathlib.Path(directory) / name), prefix + "/" + name
-    if what == "push": client.upload_file(path, bucket, key)
-    else: client.download_file(bucket, key, path)
-"""
-
-
-def peers(bundle: Path, out: Path, bucket: str, prefix: str) -> dict[str, tuple[list[str], ...]]:
-    """Commands that send and fetch the same files, by the name of the peer."""
-    found: dict[str, tuple[list[str], ...]] = {}
-    with contextlib.suppress(ImportError):
-        import boto3  # noqa: F401
-
-        script = [sys.executable, "-c", BOTO3]
-        where = [bucket, f"{prefix}/boto3"]
-        found["boto3"] = (
-            [*script, "push", str(bundle), *where],
-            [*script, "pull", str(out), *where],
-        )
-    if aws := shutil.which("aws"):
-        url = f"s3://{bucket}/{prefix}/aws"
-        quiet = ["--recursive", "--only-show-errors"]
-        found["aws"] = (
-            [aws, "s3", "cp", str(bundle), url, *quiet],
-            [aws, "s3", "cp", url, str(out), *quiet],
-        )
-    return found
 
 
 def empty(url: str) -> None:
