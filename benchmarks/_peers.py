@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 BOTO3 = """
@@ -43,14 +41,25 @@ def peers(bundle: Path, out: Path, bucket: str, prefix: str) -> dict[str, tuple[
     return found
 
 
+LAUNCHER = """
+import os, subprocess, sys, time
+begin = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(child.pid, 0)
+print(time.perf_counter() - begin, usage.ru_maxrss / 1024)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 def process(command: list[str]) -> tuple[float, float]:
-    """Seconds and peak MB of a process and its children; an error if it fails."""
-    begin = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert child.stderr is not None
-    words = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise RuntimeError(f"{command[:3]} failed: {words.decode()[-2000:]}")
-    return time.perf_counter() - begin, usage.ru_maxrss / 1024
+    """Seconds and peak MB of a process; an error if it fails.
+
+    It is started by a small one: Linux counts what its parent held as its own peak.
+    """
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", LAUNCHER, *command], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command[:3]} failed: {done.stderr[-2000:]}")
+    spent, peak = map(float, done.stdout.split())
+    return spent, peak

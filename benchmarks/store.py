@@ -137,6 +137,7 @@ def many_artifacts(room: Path, pairs: int) -> list[Row]:
     bundle = write_bundle(room / "small", {"model.onnx": noise(100_000, 0)})
     full, empty = LocalStore(room / "full"), LocalStore(room / "empty")
     fill(full, bundle)
+    os.sync()  # or the first pushes would wait for all that was written
     listing = min(seconds(lambda: list_artifacts(full)) for _ in range(3))
     detailed = seconds(lambda: list_artifacts(full, details=True))
 
