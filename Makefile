@@ -51,7 +51,7 @@ test-alone:
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict core/src/finetuner
+	$(BIN)/mypy --strict core/src/finetuner plugins/objectstore/src
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED) $(VENV)/.installed-bench

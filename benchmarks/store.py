@@ -16,7 +16,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,12 +26,14 @@ from pathlib import Path
 
 import numpy as np
 from _harness import Row, interval, paired, report, seconds
+from _peers import peers, process
 
 from finetuner.artifacts import (
     Count,
     LocalStore,
     collect_garbage,
     list_artifacts,
+    open_store,
     pull,
     push,
     verify_artifacts,
@@ -40,8 +41,10 @@ from finetuner.artifacts import (
     write_manifest,
 )
 from finetuner.artifacts.keys import blob_key, manifest_key, ref_key
+from finetuner.artifacts.threads import parallel
 from finetuner.contracts import InputSpec, Manifest, Preprocessing
 from finetuner.errors import FinetunerError
+from finetuner.plugins.host import default_host
 
 ARTIFACTS = 10_000
 MIB = 1 << 20
@@ -134,6 +137,7 @@ def many_artifacts(room: Path, pairs: int) -> list[Row]:
     bundle = write_bundle(room / "small", {"model.onnx": noise(100_000, 0)})
     full, empty = LocalStore(room / "full"), LocalStore(room / "empty")
     fill(full, bundle)
+    os.sync()  # or the first pushes would wait for all that was written
     listing = min(seconds(lambda: list_artifacts(full)) for _ in range(3))
     detailed = seconds(lambda: list_artifacts(full, details=True))
 
@@ -268,54 +272,17 @@ def large_bundle(room: Path, size: int) -> Path:
     return bundle
 
 
-def process(command: list[str]) -> tuple[float, float]:
-    """Seconds and peak MB of a process and its children; an error if it fails."""
-    begin = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert child.stderr is not None
-    words = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise RuntimeError(f"{command[:3]} failed: {words.decode()[-2000:]}")
-    return time.perf_counter() - begin, usage.ru_maxrss / 1024
-
-
 def _ours(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from finetuner.cli.main import main; main()", *arguments]
 
 
-BOTO3 = """
-import sys, pathlib, boto3
-what, directory, bucket, prefix = sys.argv[1:]
-client = boto3.client("s3")
-for name in ("manifest.json", "model.onnx", "weights.safetensors"):
-    path, key = str(pathlib.Path(directory) / name), prefix + "/" + name
-    if what == "push": client.upload_file(path, bucket, key)
-    else: client.download_file(bucket, key, path)
-"""
-
-
-def peers(bundle: Path, out: Path, bucket: str, prefix: str) -> dict[str, tuple[list[str], ...]]:
-    """Commands that send and fetch the same files, by the name of the peer."""
-    found: dict[str, tuple[list[str], ...]] = {}
-    with contextlib.suppress(ImportError):
-        import boto3  # noqa: F401
-
-        script = [sys.executable, "-c", BOTO3]
-        where = [bucket, f"{prefix}/boto3"]
-        found["boto3"] = (
-            [*script, "push", str(bundle), *where],
-            [*script, "pull", str(out), *where],
-        )
-    if aws := shutil.which("aws"):
-        url = f"s3://{bucket}/{prefix}/aws"
-        quiet = ["--recursive", "--only-show-errors"]
-        found["aws"] = (
-            [aws, "s3", "cp", str(bundle), url, *quiet],
-            [aws, "s3", "cp", url, str(out), *quiet],
-        )
-    return found
+def empty(url: str) -> None:
+    """Delete all below ``url``: a server may keep its objects in memory."""
+    store = open_store(url, default_host())
+    keys = [info.key for info in store.list()]
+    for _ in parallel(store.delete, keys):
+        pass
+    time.sleep(5)  # a server frees what was deleted a little later
 
 
 def object_store(room: Path, url: str, size: int, pairs: int) -> list[Row]:
@@ -345,6 +312,7 @@ def object_store(room: Path, url: str, size: int, pairs: int) -> list[Row]:
                 print(f"{what} {name}: {times[name]:.2f} s", file=sys.stderr)
             best = min(spent for name, spent in times.items() if name != "ours")
             ratios[what].append(best / times["ours"])
+        empty(f"s3://{bucket}/{place}")
     rows = [
         Row(f"{what} of {size // MIB} MiB, rate / fastest peer", interval(found), 0.8, "higher")
         for what, found in ratios.items()

@@ -36,7 +36,7 @@ def entry_of(data: bytes) -> FileEntry:
 
 
 def cut(data: bytes) -> list[Piece]:
-    return list(cut_stream(io.BytesIO(data), len(data)))
+    return [piece for piece, _ in cut_stream(io.BytesIO(data), len(data))]
 
 
 def test_small_files_are_kept_whole() -> None:
@@ -76,7 +76,7 @@ def test_bytes_without_features_are_cut_too() -> None:
 )
 def test_larger_files_have_larger_pieces(size: int, mean: int) -> None:
     data = noise(min(size, 40 * MIB))
-    pieces = list(cut_stream(io.BytesIO(data), size))  # the size said decides
+    pieces = [piece for piece, _ in cut_stream(io.BytesIO(data), size)]  # the size said decides
     assert mean / 2 < np.mean([piece.size for piece in pieces]) < 2 * mean
     assert max(piece.size for piece in pieces) <= min(4 * mean, MAX_CHUNK)
 
@@ -85,7 +85,9 @@ def test_a_file_is_verified_while_it_is_cut(tmp_path: Path) -> None:
     data = noise(2 * MIB)
     path = tmp_path / "model.onnx"
     path.write_bytes(data)
-    assert list(cut_file(path, entry_of(data))) == cut(data)
+    found = [(piece, bytes(chunk)) for piece, chunk in cut_file(path, entry_of(data))]
+    assert [piece for piece, _ in found] == cut(data)
+    assert b"".join(chunk for _, chunk in found) == data
     path.write_bytes(data[:-1] + b"x")
     with pytest.raises(IntegrityError, match=r"model\.onnx is not what its manifest says"):
         list(cut_file(path, entry_of(data)))

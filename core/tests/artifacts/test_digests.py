@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from finetuner.artifacts.digests import VerifyingReader, digest_bytes, digest_file, verify_file
+from finetuner.artifacts.digests import (
+    VerifyingReader,
+    digest_bytes,
+    digest_file,
+    digest_range,
+    verify_file,
+)
 from finetuner.errors import ArtifactError, IntegrityError
 
 # FIPS 180-4 examples
@@ -55,14 +61,44 @@ def test_an_endless_stream_is_refused_as_soon_as_it_is_too_long() -> None:
     class Endless(io.RawIOBase):
         total = 0
 
-        def read(self, size: int = -1) -> bytes:
-            self.total += size
-            return b"x" * size
+        def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+            self.total += len(buffer)
+            return len(buffer)
 
     source = Endless()
     with pytest.raises(IntegrityError):
         VerifyingReader(source, 10, ABC, "x").read()  # type: ignore[arg-type]
     assert source.total < 1 << 20
+
+
+def test_a_reader_into_a_buffer_never_gets_the_last_wrong_block_either() -> None:
+    buffer = bytearray(4)
+    with pytest.raises(IntegrityError):
+        VerifyingReader(io.BytesIO(b"abd"), 3, ABC, "x").readinto(buffer)
+    assert buffer == bytes(4)
+
+
+def test_a_source_that_can_only_be_read_is_read() -> None:
+    class Plain:
+        def __init__(self) -> None:
+            self.left = b"abc"
+
+        def read(self, size: int = -1) -> bytes:
+            found, self.left = self.left[:size], self.left[size:]
+            return found
+
+    assert VerifyingReader(Plain(), 3, ABC, "x").read() == b"abc"  # type: ignore[arg-type]
+
+
+def test_without_a_digest_the_size_alone_is_looked_at() -> None:
+    assert VerifyingReader(io.BytesIO(b"abd"), 3, None, "x").read() == b"abd"
+    with pytest.raises(IntegrityError, match=r"x is not .*: at least 4 bytes where 3 were exp"):
+        VerifyingReader(io.BytesIO(b"abcd"), 3, None, "x").read()
+
+
+def test_a_stretch_of_a_file_has_a_digest(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"..abc..")
+    assert digest_range(tmp_path / "x", 2, 3) == ABC
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -72,7 +108,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_an_error_while_reading_is_named() -> None:
     class Broken(io.RawIOBase):
-        def read(self, size: int = -1) -> bytes:
+        def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
             raise OSError("disk fell off")
 
     with pytest.raises(ArtifactError, match=r"model.*disk fell off"):

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,13 @@ from finetuner.artifacts import (
     push,
     resolve_ref,
     retry,
+    uploads,
     verify_artifacts,
     verify_bundle,
 )
-from finetuner.artifacts.keys import chunks_key
+from finetuner.artifacts.chunking import cut_stream, encode_chunks
+from finetuner.artifacts.digests import digest_bytes
+from finetuner.artifacts.keys import blob_key, chunks_key
 from finetuner.contracts import Store
 from finetuner.errors import ArtifactError, IntegrityError, NotFoundError, TransientStoreError
 
@@ -191,6 +195,54 @@ def test_a_list_of_other_chunks_is_found_out(
         pull(address, tmp_path / "pulled", lambda url: store)
     push(tmp_path / "a", store, "shop")  # which writes the list anew
     verify_bundle(pull(address, tmp_path / "pulled", lambda url: store))
+
+
+def test_a_file_that_is_also_a_chunk_of_another_is_verified_by_itself(
+    store: Store, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    import io
+
+    forged = NOISE[::-1]
+    pieces = tuple(piece for piece, _ in cut_stream(io.BytesIO(forged), len(forged)))
+    place = pieces[1]
+    chunk = forged[place.offset : place.offset + place.size]
+    wanted = b"w" * place.size
+    address = push(make_bundle("a", model=wanted, weights=forged), store, "shop")
+    # The list says that the forged file has the other file's bytes there, and they are forged.
+    sha256 = digest_bytes(wanted)
+    named = (*pieces[:1], replace(place, sha256=sha256), *pieces[2:])
+    store.put(chunks_key(digest_bytes(forged)), io.BytesIO(encode_chunks(named)))
+    store.put(blob_key(sha256), io.BytesIO(chunk))
+    with pytest.raises(IntegrityError, match=sha256):
+        pull(address, tmp_path / "pulled", lambda url: store)
+
+
+@pytest.mark.parametrize(("known", "asked"), [(True, 0), (False, 1)])
+def test_chunks_are_not_asked_for_where_a_listing_tells(
+    store: Store,
+    make_bundle: MakeBundle,
+    faulty: type[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    known: bool,
+    asked: int,
+) -> None:
+    monkeypatch.setattr(uploads, "_MANY", 0 if known else 1000)
+    monkeypatch.setattr(uploads, "_LISTED_AT_ONCE", 1000)
+    monkeypatch.setattr(uploads, "MAX_CHUNK", MIB)
+    looked: list[str] = []
+
+    class Watched(faulty):  # type: ignore[misc]
+        def stat(self, key: str) -> Any:
+            looked.append(key)
+            return self._inner.stat(key)
+
+    push(make_bundle("a", model=b"a", weights=NOISE[: 2 * MIB]), store, "shop")
+    count, watched = Count(), Watched(store)
+    push(make_bundle("b", model=b"b", weights=NOISE), watched, "shop", watcher=count)
+    verify_artifacts(store)
+    assert count.found > 1.5 * MIB
+    new = {key for key in watched.puts if key.startswith("blobs/")}
+    assert {looked.count(key) for key in new} == {asked}
 
 
 def test_a_second_fine_tuning_sends_what_is_new(store: Store, make_bundle: MakeBundle) -> None:

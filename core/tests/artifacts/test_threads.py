@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from finetuner.artifacts.threads import parallel
+from finetuner.artifacts.threads import ahead, parallel
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -52,3 +53,32 @@ def test_an_error_comes_in_its_place_and_ends_it() -> None:
         next(results)
     assert len(done) < 20
     assert not [t for t in threading.enumerate() if t.name.startswith("finetuner-transfer")]
+
+
+def test_one_item_is_made_ahead_while_another_is_used() -> None:
+    made: list[int] = []
+    two = threading.Event()
+
+    def items() -> Iterator[int]:
+        for number in range(5):
+            made.append(number)
+            if number == 1:
+                two.set()
+            yield number
+
+    taken = ahead(items())
+    assert next(taken) == 0
+    assert two.wait(5)
+    assert made == [0, 1]
+    assert list(taken) == [1, 2, 3, 4]
+
+
+def test_an_error_of_making_an_item_comes_in_its_place() -> None:
+    def items() -> Iterator[int]:
+        yield 0
+        raise ValueError("no more")
+
+    taken = ahead(items())
+    assert next(taken) == 0
+    with pytest.raises(ValueError, match="no more"):
+        next(taken)

@@ -58,6 +58,28 @@ def test_the_endpoint_of_s3_alone_goes_before_that_of_all(monkeypatch: pytest.Mo
         s3.open_s3("s3://shop", timeout=1).stat("a")
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "unsigned"),
+    [
+        (None, True),
+        ("https://minio.example.org", True),
+        ("http://127.0.0.1:9000", True),
+        ("http://minio.example.org", False),
+        ("http://localhost.example.org", False),
+    ],
+)
+def test_bodies_are_signed_where_somebody_could_change_them_on_the_way(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str | None, unsigned: bool
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    given: list[object] = []
+    monkeypatch.setattr(s3, "S3Store", lambda *_, **config: given.append(config))
+    s3.open_s3("s3://shop", endpoint=endpoint)
+    assert [config["unsigned_payload"] for config in given] == [unsigned] * len(given)  # type: ignore[index]
+    assert given
+
+
 def test_no_credentials_is_told_when_a_store_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match=r"no AWS credentials are found.*aws configure"):
         s3.open_s3("s3://shop")

@@ -54,8 +54,10 @@ def is_cut(size: int) -> bool:
     return size >= WHOLE
 
 
-def cut_file(path: Path, entry: FileEntry) -> Iterator[Piece]:
+def cut_file(path: Path, entry: FileEntry) -> Iterator[tuple[Piece, memoryview]]:
     """The chunks of the file at ``path``, in order, read once in bounded memory.
+
+    The bytes beside each are there until the next one is asked for.
 
     ``IntegrityError`` before the last of them if the file is not what ``entry``
     says, ``ArtifactError`` if it cannot be read.
@@ -68,14 +70,14 @@ def cut_file(path: Path, entry: FileEntry) -> Iterator[Piece]:
         yield from cut_stream(stream, entry.size)  # type: ignore[arg-type]
 
 
-def cut_stream(stream: BinaryIO, size: int) -> Iterator[Piece]:
-    """The chunks of a stream of ``size`` bytes, which alone decides how large they are."""
+def cut_stream(stream: BinaryIO, size: int) -> Iterator[tuple[Piece, memoryview]]:
+    """As :func:`cut_file`, of a stream. ``size`` alone decides how large the chunks are."""
     from pyfastcdc import FastCDC
 
     mean = next((mean for most, mean in _SIZES if size <= most), _LARGEST)
     cutter = FastCDC(mean, min_size=mean // 4, max_size=min(4 * mean, MAX_CHUNK))
     for chunk in cutter.cut_stream(stream):
-        yield Piece(chunk.offset, chunk.length, digest_bytes(chunk.data))
+        yield Piece(chunk.offset, chunk.length, digest_bytes(chunk.data)), chunk.data
 
 
 def encode_chunks(pieces: tuple[Piece, ...]) -> bytes:

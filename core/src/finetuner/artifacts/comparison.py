@@ -74,7 +74,7 @@ def compare(before: Side, after: Side) -> Difference:
 def cut_bundle(directory: Path, entries: tuple[FileEntry, ...]) -> tuple[Kept, ...]:
     """What a store would keep of the files in a directory."""
     return tuple(
-        Kept(entry, tuple(cut_file(directory / entry.path, entry)), cut=True)
+        Kept(entry, tuple(piece for piece, _ in cut_file(directory / entry.path, entry)), cut=True)
         if is_cut(entry.size)
         else Kept(entry, (Piece(0, entry.size, entry.sha256),), cut=False)
         for entry in entries

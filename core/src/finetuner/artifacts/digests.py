@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import BinaryIO
 
+from finetuner.artifacts.streams import read_into
 from finetuner.errors import ArtifactError, IntegrityError
 
 BLOCK = 1 << 20
@@ -28,11 +29,29 @@ def digest_file(path: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
+def digest_range(path: Path, start: int, size: int) -> str:
+    """Hex sha256 of ``size`` bytes of the file from ``start``, or of fewer if it ends there."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        update_digest(digest, file, size)
+    return digest.hexdigest()
+
+
+def update_digest(digest: hashlib._Hash, source: BinaryIO | io.FileIO, size: int) -> None:
+    """Digest the next ``size`` bytes of ``source`` too, or fewer if it ends before."""
+    buffer = memoryview(bytearray(min(BLOCK, size)))
+    while size and (count := read_into(source, buffer[:size])):
+        digest.update(buffer[:count])
+        size -= count
+
+
 class VerifyingReader(io.RawIOBase):
     """Reads ``source`` and raises :class:`IntegrityError` unless size and sha256 are right.
 
     The digest is compared before the last block is handed on, so that no reader,
-    even one that stops at the expected size, ever holds all of a wrong file.
+    even one that stops at the expected size, ever holds all of a wrong file. Without
+    ``sha256`` the size alone is looked at: the digest is somebody else's to check.
     ``what`` names the file in the error, ``advice`` ends it. Closing it closes
     ``source``.
     """
@@ -41,7 +60,7 @@ class VerifyingReader(io.RawIOBase):
         self,
         source: BinaryIO,
         size: int,
-        sha256: str,
+        sha256: str | None,
         what: str,
         advice: str = "get or make it anew",
     ) -> None:
@@ -54,30 +73,29 @@ class VerifyingReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        block = memoryview(buffer)[:BLOCK]
         try:
-            block = self._source.read(min(len(buffer), BLOCK))
+            count = read_into(self._source, block)
         except OSError as error:
             raise ArtifactError(f"{self._what} cannot be read: {error}") from error
-        self._digest.update(block)
-        self._count += len(block)
-        if self._count >= self._size or not block:
-            self._check()
-        buffer[: len(block)] = block
-        return len(block)
+        if self._expected is not None:
+            self._digest.update(block[:count])
+        self._count += count
+        if (self._count >= self._size or not count) and (problems := self._problems()):
+            block[:count] = bytes(count)
+            raise IntegrityError(
+                f"{self._what} is not what its manifest says: {problems}; {self._advice}"
+            )
+        return count
 
-    def _check(self) -> None:
-        found = self._digest.hexdigest()
-        if self._count == self._size and found == self._expected:
-            return
-        size = "" if self._count == self._size else self._size_words()
-        raise IntegrityError(
-            f"{self._what} is not what its manifest says: {size}"
-            f"sha256 {found} where {self._expected} was expected; {self._advice}"
-        )
-
-    def _size_words(self) -> str:
-        more = "at least " if self._count > self._size else ""
-        return f"{more}{self._count} bytes where {self._size} were expected, "
+    def _problems(self) -> str:
+        problems = []
+        if self._count != self._size:
+            more = "at least " if self._count > self._size else ""
+            problems.append(f"{more}{self._count} bytes where {self._size} were expected")
+        if self._expected not in (None, found := self._digest.hexdigest()):
+            problems.append(f"sha256 {found} where {self._expected} was expected")
+        return ", ".join(problems)
 
     def close(self) -> None:
         self._source.close()

@@ -8,6 +8,7 @@ record of what arrived is needed, and none can be wrong.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import secrets
 import shutil
@@ -18,8 +19,14 @@ from pathlib import Path
 
 from finetuner.artifacts.address import Address, OpenStore, parse_address
 from finetuner.artifacts.bundle import check_listing, read_manifest_bytes, verify_files
-from finetuner.artifacts.chunking import MAX_CHUNK, Piece
-from finetuner.artifacts.digests import BLOCK, VerifyingReader, digest_bytes
+from finetuner.artifacts.chunking import Piece
+from finetuner.artifacts.digests import (
+    BLOCK,
+    VerifyingReader,
+    digest_bytes,
+    digest_range,
+    update_digest,
+)
 from finetuner.artifacts.filelock import waited
 from finetuner.artifacts.keys import blob_key, manifest_key
 from finetuner.artifacts.layout import Kept, fetch_manifest, kept
@@ -27,6 +34,7 @@ from finetuner.artifacts.manifest import MANIFEST, Limits, decode_listing
 from finetuner.artifacts.progress import Count, Watcher
 from finetuner.artifacts.refs import resolve_ref
 from finetuner.artifacts.retry import reliable
+from finetuner.artifacts.streams import RangeReader
 from finetuner.artifacts.threads import LISTERS, parallel
 from finetuner.contracts import DataManifest, Manifest, Store
 from finetuner.errors import (
@@ -58,6 +66,8 @@ class _Task:
     places: tuple[_Place, ...]
     begun: bool
     """Whether a try before may have written it."""
+    alone: bool
+    """Whether it is a file by itself; a chunk is verified with all of its file."""
 
 
 def pull(
@@ -199,79 +209,79 @@ def _fetch(
                         next(fetched)
                         done.add(piece.sha256)
                     if file.cut:
-                        whole.update(written.read(piece.size))
+                        update_digest(whole, written, piece.size)
                 os.fsync(written.fileno())
             if file.cut and whole.hexdigest() != file.entry.sha256:
-                raise IntegrityError(
-                    f"{file.entry.path} ({store.url}) has the sha256 {whole.hexdigest()} where "
-                    f"{file.entry.sha256} was expected, though every chunk is as its list says: "
-                    "delete the list from the store and push the bundle again"
-                )
+                raise _blamed(store, file, directory, whole.hexdigest())
     finally:
         fetched.close()  # type: ignore[attr-defined]
     watcher.settled()
+
+
+def _blamed(store: Store, file: Kept, directory: Path, found: str) -> IntegrityError:
+    """The error for a file of the wrong digest: a chunk's, or else its list's."""
+    for piece in file.pieces:
+        sha256 = digest_range(directory / file.entry.path, piece.offset, piece.size)
+        if sha256 != piece.sha256:
+            return IntegrityError(
+                f"{_words(store, file, piece)} is not what its manifest says: sha256 {sha256} "
+                f"where {piece.sha256} was expected; {_ADVICE}"
+            )
+    return IntegrityError(
+        f"{file.entry.path} ({store.url}) has the sha256 {found} where {file.entry.sha256} was "
+        "expected, though every chunk is as its list says: delete the list from the store and "
+        "push the bundle again"
+    )
+
+
+def _words(store: Store, file: Kept, piece: Piece) -> str:
+    return f"{file.entry.path} ({store.url}/{blob_key(piece.sha256)})"
 
 
 def _tasks(store: Store, files: list[Kept], directory: Path, begun: set[Path]) -> dict[str, _Task]:
     """What to fetch, by digest, in the order in which the files need it."""
     places: dict[str, list[_Place]] = {}
     pieces: dict[str, tuple[Piece, str]] = {}
+    alone = {file.entry.sha256 for file in files if not file.cut}
     for file in files:
         for piece in file.pieces:
-            what = f"{file.entry.path} ({store.url}/{blob_key(piece.sha256)})"
+            what = _words(store, file, piece)
             pieces.setdefault(piece.sha256, (piece, what))
             if pieces[piece.sha256][0].size != piece.size:
                 raise ArtifactError(f"{what} is said to have two sizes: do not use it")
             place = _Place(directory / file.entry.path, piece.offset)
             places.setdefault(piece.sha256, []).append(place)
     return {
-        sha256: _Task(piece, what, tuple(places[sha256]), places[sha256][0].path in begun)
+        sha256: _Task(
+            piece,
+            what,
+            tuple(places[sha256]),
+            begun=places[sha256][0].path in begun,
+            alone=sha256 in alone,
+        )
         for sha256, (piece, what) in pieces.items()
     }
 
 
 def _fetch_piece(store: Store, task: _Task, watcher: Watcher) -> None:
-    """Bring one piece to all its places, from the store unless it is at one of them."""
-    data: bytes | bytearray | None = _found(task)
-    moved = False
-    if data is None and task.piece.size > MAX_CHUNK:
-        data, moved = _stream(store, task), True
-    elif data is None:
-        data, moved = _bytes(store, task), True
-    for place in task.places:
-        if moved or place != task.places[0]:
-            _write(place, data)
-        watcher.done(task.piece.size, moved and place == task.places[0])
+    """Bring one piece to all its places, from the store unless it is at the first."""
+    first, *others = task.places
+    moved = not _is_there(task)
+    if moved:
+        with _opened(store, task) as stream:
+            _write(first, stream)
+    watcher.done(task.piece.size, moved)
+    for place in others:
+        with first.path.open("rb", buffering=0) as source:
+            source.seek(first.offset)
+            _write(place, RangeReader(source, task.piece.size, str(first.path)))
+        watcher.done(task.piece.size, moved=False)
 
 
-def _found(task: _Task) -> bytes | None:
-    """The bytes at the piece's first place, if they are the piece."""
+def _is_there(task: _Task) -> bool:
+    """Whether the bytes at the piece's first place are the piece."""
     place, size = task.places[0], task.piece.size
-    if not task.begun or not 0 < size <= MAX_CHUNK:
-        return None
-    with place.path.open("rb", buffering=0) as file:
-        file.seek(place.offset)
-        data = file.read(size)
-    return data if digest_bytes(data) == task.piece.sha256 else None
-
-
-def _bytes(store: Store, task: _Task) -> bytearray:
-    """The bytes of a piece, in one buffer; it is never held twice."""
-    data, place = bytearray(task.piece.size), 0
-    with _opened(store, task) as stream, memoryview(data) as view:
-        while place < len(data):
-            place += stream.readinto(view[place : place + BLOCK])
-        stream.read(1)  # more than was expected is noticed by the one byte
-    return data
-
-
-def _stream(store: Store, task: _Task) -> bytes:
-    """A blob that is too large to hold, into its first place; nothing is left to write."""
-    if len(task.places) > 1:
-        raise ArtifactError(f"{task.what} is too large to be in one artifact twice")
-    with _opened(store, task) as stream, task.places[0].path.open("r+b") as file:
-        shutil.copyfileobj(stream, file, BLOCK)
-    return b""
+    return task.begun and digest_range(place.path, place.offset, size) == task.piece.sha256
 
 
 def _opened(store: Store, task: _Task) -> VerifyingReader:
@@ -279,7 +289,8 @@ def _opened(store: Store, task: _Task) -> VerifyingReader:
         source = store.get(blob_key(task.piece.sha256))
     except NotFoundError as error:
         raise ArtifactError(f"{task.what} is missing: push the bundle again") from error
-    return VerifyingReader(source, task.piece.size, task.piece.sha256, task.what, _ADVICE)
+    sha256 = task.piece.sha256 if task.alone else None
+    return VerifyingReader(source, task.piece.size, sha256, task.what, _ADVICE)
 
 
 def _allocate(path: Path, size: int) -> bool:
@@ -295,14 +306,14 @@ def _allocate(path: Path, size: int) -> bool:
         os.close(descriptor)
 
 
-def _write(place: _Place, data: bytes | bytearray) -> None:
-    if not data:
-        return
+def _write(place: _Place, stream: io.RawIOBase) -> None:
+    buffer = memoryview(bytearray(BLOCK))
     with place.path.open("r+b", buffering=0) as file:
         file.seek(place.offset)
-        view = memoryview(data)
-        while view:
-            view = view[file.write(view) or 0 :]
+        while count := stream.readinto(buffer):
+            block = buffer[:count]
+            while block:
+                block = block[file.write(block) or 0 :]
 
 
 def _discard(directory: Path) -> None:

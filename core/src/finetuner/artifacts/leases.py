@@ -93,9 +93,13 @@ class Lease:
     def release(self) -> None:
         """Give the lease up, as far as the store allows; what stays runs out by itself."""
         store = self._store.inner
-        for number in range(self._parts, -1, -1):
+
+        def delete(number: int) -> None:
             with suppress(FinetunerError):
                 store.delete(lease_key(self._id, number))
+
+        for _ in parallel(delete, range(self._parts, -1, -1), LISTERS):
+            pass
 
     def _holds(self, lock: ObjectInfo) -> bool:
         # The store's time is when it took our last part, plus what has passed here since.

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, TypeVar
 
+from finetuner.artifacts.streams import read_into
 from finetuner.contracts import ObjectInfo, Store
 from finetuner.errors import NotFoundError, TransientStoreError
 
@@ -123,7 +124,7 @@ class _Resumed(io.RawIOBase):
         failures = 0
         while True:
             try:
-                block = self._source.read(len(buffer))
+                count = read_into(self._source, memoryview(buffer))
                 break
             except TransientStoreError:
                 failures += 1
@@ -132,9 +133,8 @@ class _Resumed(io.RawIOBase):
                 self._store.pause(failures)
                 self._source.close()
                 self._source = self._store.open(self._key, self._place, self._end)
-        buffer[: len(block)] = block
-        self._place += len(block)
-        return len(block)
+        self._place += count
+        return count
 
     def close(self) -> None:
         if not self.closed:

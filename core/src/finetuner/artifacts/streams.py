@@ -24,19 +24,31 @@ class RangeReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        count = len(buffer) if self._left is None else min(len(buffer), self._left)
+        most = len(buffer) if self._left is None else min(len(buffer), self._left)
         try:
-            block = self._source.read(count)
+            count = read_into(self._source, memoryview(buffer)[:most])
         except OSError as error:
             raise StoreError(f"{self._what} cannot be read: {error}") from error
         if self._left is not None:
-            self._left -= len(block)
-        buffer[: len(block)] = block
-        return len(block)
+            self._left -= count
+        return count
 
     def close(self) -> None:
         self._source.close()
         super().close()
+
+
+def read_into(source: BinaryIO, buffer: memoryview) -> int:
+    """Read at most as much as ``buffer`` holds to its beginning; the count, 0 at the end.
+
+    Nothing is copied on the way where the stream can write to a buffer itself.
+    """
+    readinto = getattr(source, "readinto", None)
+    if readinto is not None:
+        return int(readinto(buffer) or 0)
+    block = source.read(len(buffer))
+    buffer[: len(block)] = block
+    return len(block)
 
 
 def read_at_most(stream: BinaryIO, most: int) -> bytes:

@@ -64,14 +64,12 @@ class CloudStore:
         except _PastTheEndError:
             return io.BytesIO()
         end = first.size if end is None else min(end, first.size)
-        if end <= stop:
-            return io.BytesIO(first.data)
 
         def read(begin: int, finish: int) -> memoryview:
             return self._piece(key, begin, finish, first.version).data
 
-        reader = ObjectReader(read, first.data, stop, end, self._readers)
-        return io.BufferedReader(reader, 1 << 20)
+        reader = ObjectReader(read, first.data, min(stop, end), end, self._readers)
+        return io.BufferedReader(reader)
 
     def stat(self, key: str) -> ObjectInfo:
         check_key(key)

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,19 @@ from typing import Any
 from servers.process import NotInstalledError, Server, free_port, running, wait_for_http
 
 
+@cache
+def _session() -> Any:
+    """One for all, since each reads boto3's description of all of AWS anew."""
+    import boto3
+
+    return boto3.session.Session()
+
+
 def client(server: Server) -> Any:
     """boto3's client of the server: the independent way to its buckets."""
-    import boto3
     from botocore.config import Config
 
-    return boto3.session.Session().client(
+    return _session().client(
         "s3",
         endpoint_url=server.endpoint,
         aws_access_key_id=server.environment["AWS_ACCESS_KEY_ID"],
