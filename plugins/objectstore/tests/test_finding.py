@@ -42,8 +42,8 @@ def test_a_profile_of_the_aws_files_is_used(
     Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]).write_text(
         "[shop]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = secret\n"
     )
-    monkeypatch.setenv("AWS_PROFILE", "shop")
     moto_server.make_bucket("by-profile")
+    monkeypatch.setenv("AWS_PROFILE", "shop")
     store = s3.open_s3("s3://by-profile")
     store.put("a", io.BytesIO(b"x"))
     assert store.stat("a").size == 1
