@@ -28,6 +28,19 @@ class RunState(StrEnum):
         """Whether a run in this state is over."""
         return self in (RunState.FINISHED, RunState.FAILED, RunState.CANCELLED)
 
+    def may_become(self, state: RunState) -> bool:
+        """Whether a run may go from this state to ``state``."""
+        return state in _NEXT.get(self, frozenset())
+
+
+_NEXT: dict[RunState, frozenset[RunState]] = {
+    RunState.CREATED: frozenset({RunState.QUEUED, RunState.RUNNING, RunState.CANCELLED}),
+    RunState.QUEUED: frozenset({RunState.RUNNING, RunState.FAILED, RunState.CANCELLED}),
+    RunState.RUNNING: frozenset(
+        {RunState.QUEUED, RunState.FINISHED, RunState.FAILED, RunState.CANCELLED}
+    ),
+}
+
 
 @dataclass(frozen=True)
 class RunSpec:

@@ -30,14 +30,6 @@ _LOCK = "lock"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
-_NEXT: dict[RunState, frozenset[RunState]] = {
-    RunState.CREATED: frozenset({RunState.QUEUED, RunState.RUNNING, RunState.CANCELLED}),
-    RunState.QUEUED: frozenset({RunState.RUNNING, RunState.FAILED, RunState.CANCELLED}),
-    RunState.RUNNING: frozenset(
-        {RunState.QUEUED, RunState.FINISHED, RunState.FAILED, RunState.CANCELLED}
-    ),
-}
-
 
 def home_directory(home: str | os.PathLike[str] | None = None) -> Path:
     """The directory for runs, artifacts and the local store.
@@ -146,7 +138,7 @@ class RunDirectory:
     def move(self, state: RunState, error: str | None = None) -> None:
         """Go to ``state``; ``RunError`` where the present state does not allow it."""
         now = self._read("status.json", Status)
-        if state not in _NEXT.get(now.state, frozenset()):
+        if not now.state.may_become(state):
             raise RunError(
                 f"run {self.name!r} is {now.state.value}: it cannot become {state.value}"
             )
