@@ -1,0 +1,1 @@
+"""The hub: users, their runs, and the queue that workers take them from."""

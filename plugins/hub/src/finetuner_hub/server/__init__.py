@@ -1,0 +1,1 @@
+"""The server half of the hub. Needs the extra ``finetuner-hub[server]``."""
