@@ -1,0 +1,1 @@
+"""The hub's HTTP: requests become calls of services, records become answers."""

@@ -1,0 +1,40 @@
+"""Kinds of values that requests hold, and the answers that all routes may give."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Word = Annotated[
+    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+"""A name: printable, on one line."""
+
+Label = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Password = Annotated[str, StringConstraints(max_length=1024)]
+Small = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Large = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class Request(BaseModel):
+    """The body of a request. What it does not know, it refuses."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Answer(BaseModel):
+    """The body of an answer, made of a record or a row."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class Problem(Answer):
+    """Why something was refused."""
+
+    detail: str
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI description of refusals."""
+    return {status: {"model": Problem} for status in statuses}

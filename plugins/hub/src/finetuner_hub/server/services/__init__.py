@@ -1,0 +1,1 @@
+"""What the hub does, as functions of a database session. They know no HTTP."""
