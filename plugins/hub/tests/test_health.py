@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from fastapi.testclient import TestClient
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from finetuner_hub.server.app import create_app
 from finetuner_hub.server.keeper import sweep
@@ -27,8 +28,19 @@ def test_a_hub_whose_database_is_gone_is_not_ready(house, tmp_path):
     for path in tmp_path.glob("hub.sqlite3*"):
         path.unlink()
     tmp_path.joinpath("hub.sqlite3").write_bytes(b"not a database, and long enough to be one" * 9)
-    answer = house.client.get("/readyz")
+    assert house.client.get("/readyz").status_code == 503
+
+
+def test_a_database_that_does_not_answer_is_no_fault_of_the_request(house, monkeypatch):
+    house.user("ada")
+
+    def busy(*_):
+        raise OperationalError("SELECT secret", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(house.hub.database, "read", busy)
+    answer = house.log_in("ada")
     assert answer.status_code == 503
+    assert answer.json() == {"detail": "the database does not answer"}
 
 
 def test_the_interface_is_described(house):

@@ -121,6 +121,9 @@ def test_a_user_who_is_locked_out_is_out_at_once(house):
     assert house.log_in("ada").status_code == 401
     assert house.take(house.token("root", scope="worker")) is None
     assert house.call(admin, "POST", "/users/root/disable").status_code == 409
+    assert house.call(admin, "POST", "/users/ada/enable").status_code == 204
+    assert house.log_in("ada").status_code == 201
+    assert house.call(token, "GET", "/me").status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,9 @@ from finetuner.runs.directory import home_directory
 from finetuner_hub.server import starting
 from finetuner_hub.server.settings import Settings
 
+GRACE = 3
+"""Seconds that open requests have when the hub ends; logs that are followed never end."""
+
 app = typer.Typer(
     help="Serve a hub and look after its users.",
     no_args_is_help=True,
@@ -55,7 +58,13 @@ def start(
     settings = _settings(home, database, url or f"http://{host}:{port}")
     password = starting.prepare(settings)
     typer.echo(starting.greeting(settings, password))
-    uvicorn.run(create_app(settings), host=host, port=port, log_level="warning")
+    uvicorn.run(
+        create_app(settings),
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE,
+    )
 
 
 @app.command()

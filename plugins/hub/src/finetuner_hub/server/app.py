@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 
 from finetuner_hub.server.access import Hub
 from finetuner_hub.server.body_limit import BodyLimit
@@ -20,6 +22,8 @@ from finetuner_hub.server.keeper import Keeper
 from finetuner_hub.server.routes import account, devices, health, outputs, runs, users, workers
 from finetuner_hub.server.secrets import Passwords
 from finetuner_hub.server.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 def create_app(
@@ -52,6 +56,7 @@ def create_app(
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_exception_handler(HubError, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(OperationalError, _unavailable)
     for module in (health, account, devices, users, runs, outputs, workers):
         app.include_router(module.router)
     return app
@@ -60,6 +65,13 @@ def create_app(
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HubError)
     return JSONResponse({"detail": str(error)}, error.status, headers=error.headers)
+
+
+async def _unavailable(_: Request, error: Exception) -> JSONResponse:
+    """The database is away or too busy; what it says may hold its address, and is logged."""
+    _log.error("the database does not answer: %s", getattr(error, "orig", error))
+    headers = {"Retry-After": "1"}
+    return JSONResponse({"detail": "the database does not answer"}, 503, headers=headers)
 
 
 async def _malformed(_: Request, error: Exception) -> JSONResponse:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 TOKEN_PREFIX = "fth_"
 """How every token begins, so that scanners for leaked secrets can know one."""
+
+AT_ONCE = 4
+"""Passwords that are hashed at the same time: each takes 64 MiB."""
 
 _USER_CODE_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 """No vowels, so that no words appear, and no digits that look like letters (RFC 8628, 6.1)."""
@@ -42,10 +46,12 @@ class Passwords:
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
         self._nobody = self._hasher.hash(new_password())
+        self._turn = threading.BoundedSemaphore(AT_ONCE)
 
     def hash(self, password: str) -> str:
         """What is kept of a password."""
-        return self._hasher.hash(password)
+        with self._turn:
+            return self._hasher.hash(password)
 
     def matches(self, kept: str | None, password: str) -> bool:
         """Whether ``password`` was the one that ``kept`` was made of.
@@ -53,6 +59,7 @@ class Passwords:
         Without ``kept`` it takes as long, so that time does not tell who has an account.
         """
         try:
-            return self._hasher.verify(kept or self._nobody, password) and kept is not None
+            with self._turn:
+                return self._hasher.verify(kept or self._nobody, password) and kept is not None
         except (VerificationError, InvalidHashError):
             return False

@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 from finetuner.errors import MissingDependencyError, UsageError
 
 _BUSY_MILLISECONDS = 30_000
+_POOL: dict[str, Any] = {"pool_size": 20, "max_overflow": 30}
+"""As many connections as the server has threads, and some for what it does by itself."""
 _READ_ONLY = "hub_read_only"
 
 
@@ -50,12 +52,13 @@ def open_engine(url: str) -> Engine:
         parsed = make_url(url)
         known = parsed.get_backend_name() in ("sqlite", "postgresql")
         if known and parsed.get_backend_name() == "sqlite":
-            engine = create_engine(parsed, connect_args={"timeout": _BUSY_MILLISECONDS / 1000})
+            waits = {"timeout": _BUSY_MILLISECONDS / 1000}
+            engine = create_engine(parsed, connect_args=waits, **_POOL)
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
             return engine
         if known:
-            return create_engine(parsed, pool_pre_ping=True, pool_size=20)
+            return create_engine(parsed, pool_pre_ping=True, **_POOL)
     except (ArgumentError, NoSuchModuleError) as error:
         raise UsageError(f"the database's URL cannot be used: {error}") from None
     except ModuleNotFoundError as error:

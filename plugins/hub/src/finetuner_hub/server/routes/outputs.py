@@ -24,7 +24,7 @@ class LogPiece(words.Request):
     """``offset`` is where the log ends, as the writer knows it."""
 
     offset: words.Small
-    text: str
+    text: words.Text
 
 
 class LogSize(words.Answer):

@@ -50,3 +50,10 @@ def disable_user(hub: TheHub, who: Admin, name: str) -> None:
         raise ConflictingError("you cannot lock yourself out")
     with hub.database.write() as session:
         users.disable(session, name, hub.clock())
+
+
+@router.post("/{name}/enable", status_code=204, responses=refusals(401, 403, 404))
+def enable_user(hub: TheHub, _: Admin, name: str) -> None:
+    """Let a user log in again who was locked out."""
+    with hub.database.write() as session:
+        users.enable(session, name)

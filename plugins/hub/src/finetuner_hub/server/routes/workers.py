@@ -38,7 +38,7 @@ class Finish(words.Request):
     """Either what the run gave, or why it failed."""
 
     result: dict[str, Any] | None = None
-    error: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
+    error: Annotated[words.Text, Field(min_length=1, max_length=10_000)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Finish:
@@ -77,11 +77,10 @@ def heartbeat(hub: TheHub, who: Attempt, name: str) -> None:
 @router.post("/runs/{name}/finish", responses=refusals(401, 403, 404, 409))
 def finish(hub: TheHub, who: Attempt, name: str, asked: Finish) -> RunView:
     """End the run. Sent again, it changes nothing."""
-    error = None if asked.error is None else asked.error.replace("\x00", "\ufffd")
     try:
         result = None if asked.result is None else msgspec.json.encode(asked.result).decode()
     except UnicodeEncodeError as problem:
         raise UnusableError(f"the run's result: {problem}") from None
     with hub.database.write() as session:
-        run = queue.finish(session, who, name, hub.clock(), result=result, error=error)
+        run = queue.finish(session, who, name, hub.clock(), result=result, error=asked.error)
         return RunView.model_validate(run)

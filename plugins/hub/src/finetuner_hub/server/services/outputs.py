@@ -44,7 +44,7 @@ def append_log(session: Session, run: Run, offset: int, text: str, limit: int) -
     if offset + len(text) > limit:
         raise TooLargeError(f"the log of run {run.name!r} would have more than {limit} characters")
     if text:
-        session.add(LogChunk(run_id=run.id, start=offset, text=text.replace("\x00", "\ufffd")))
+        session.add(LogChunk(run_id=run.id, start=offset, text=text))
         run.log_size += len(text)
     return run.log_size
 

@@ -41,7 +41,7 @@ def take(session: Session, worker: str, now: float, token_life: float) -> Taken 
         select(Run)
         .join(User, User.id == Run.owner_id)
         .outerjoin(running, running.c.owner_id == Run.owner_id)
-        .where(Run.state == RunState.QUEUED)
+        .where(Run.state == RunState.QUEUED, User.disabled.is_(False))
         .order_by(func.coalesce(running.c.count, 0), User.served, Run.created, Run.id)
         .limit(1)
         .with_for_update(of=Run, skip_locked=True)

@@ -65,6 +65,11 @@ def set_password(session: Session, passwords: Passwords, name: str, password: st
     session.execute(delete(Token).where(Token.user_id == user.id, Token.run_id.is_(None)))
 
 
+def enable(session: Session, name: str) -> None:
+    """Let a user log in again."""
+    find(session, name).disabled = False
+
+
 def disable(session: Session, name: str, now: float) -> None:
     """Lock a user out: their tokens go, and what they have running or queued is cancelled."""
     user = find(session, name)
