@@ -1,13 +1,17 @@
 """Health, the description of the interface, and what the hub does by itself."""
 
+import asyncio
+import time
 from dataclasses import replace
 
 from fastapi.testclient import TestClient
+from hubs import House
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from finetuner_hub.server.app import create_app
-from finetuner_hub.server.keeper import sweep
+from finetuner_hub.server.body_limit import BodyLimit
+from finetuner_hub.server.keeper import sweep, tend
 
 
 def test_a_hub_that_works_says_so(house):
@@ -60,23 +64,53 @@ def test_what_is_over_is_removed(house):
             assert session.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0
 
 
-def test_a_hub_that_starts_gives_workers_time_to_be_heard_of(settings, clock, passwords):
-    """Then it queues the runs of those that were not."""
-    import time
+def running(house):
+    """A user's token; the worker of their run ``first`` was last heard of 60 s ago."""
+    house.user("root", admin=True)
+    token = house.token("root")
+    house.start(token)
+    house.take(house.token("root", scope="worker"))
+    house.clock.advance(60)
+    return token
 
-    from hubs import House
 
-    quick = replace(settings, keep_every=0.02, dead_after=0.3)
+def state(house, token):
+    return house.call(token, "GET", "/runs/first").json()["state"]
+
+
+def test_a_hub_that_starts_gives_workers_time_to_be_heard_of(house):
+    token = running(house)
+    tend(house.hub, up=59.9)
+    assert state(house, token) == "running"
+    tend(house.hub, up=60.0)
+    assert state(house, token) == "queued"
+
+
+def test_a_hub_looks_after_its_queue_by_itself(settings, clock, passwords):
+    quick = replace(settings, keep_every=0.02, dead_after=0.1)
     with TestClient(create_app(quick, clock=clock, passwords=passwords)) as client:
         house = House(client, clock)
-        house.user("root", admin=True)
-        token = house.token("root")
-        house.start(token)
-        house.take(house.token("root", scope="worker"))
-        clock.advance(60)
-        assert house.call(token, "GET", "/runs/first").json()["state"] == "running"
-        until = time.monotonic() + 10
-        while house.call(token, "GET", "/runs/first").json()["state"] == "running":
+        token, until = running(house), time.monotonic() + 10
+        while state(house, token) != "queued":
             assert time.monotonic() < until
             time.sleep(0.02)
-        assert house.call(token, "GET", "/runs/first").json()["state"] == "queued"
+
+
+def test_no_more_of_a_large_request_is_read_than_is_allowed():
+    """Ten pieces of 10 bytes come, and 25 are allowed: the third is the last that is read."""
+    read, sent = [], []
+
+    async def application(scope, receive, send):
+        while (await receive())["more_body"]:
+            pass
+
+    async def receive():
+        read.append(1)
+        return {"type": "http.request", "body": b"x" * 10, "more_body": len(read) < 10}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(BodyLimit(application, 25)({"type": "http", "headers": []}, receive, send))
+    assert len(read) == 3
+    assert sent[0]["status"] == 413

@@ -85,6 +85,18 @@ def test_who_was_served_longest_ago_comes_first_when_runs_are_short(database, ad
     assert order == ["a0", "b0", "a1", "b1"]
 
 
+def test_who_has_fewer_runs_running_comes_before_who_was_served_longer_ago(database, ada, bob):
+    submit(database, ada, "long")
+    take(database, now=100.0)
+    submit(database, bob, "short")
+    name, who = take(database, now=110.0)
+    with database.write() as session:
+        queue.finish(session, who, name, 120.0, result="{}", error=None)
+    submit(database, ada, "a", now=130.0)
+    submit(database, bob, "b", now=140.0)
+    assert [take(database, now=150.0 + turn)[0] for turn in range(2)] == ["b", "a"]
+
+
 def test_workers_that_race_take_every_run_once(database, ada, bob):
     names = [f"r{number}" for number in range(20)]
     for name in names:

@@ -28,12 +28,20 @@ def requeue(hub: Hub) -> list[str]:
         return queue.requeue_dead(session, hub.clock(), settings.dead_after, settings.max_requeues)
 
 
-class Keeper(threading.Thread):
-    """Does both every ``keep_every`` seconds, until it is stopped.
+def tend(hub: Hub, up: float) -> None:
+    """Do both, on a hub that has been up for ``up`` seconds.
 
     A hub that was away does not know who died meanwhile: workers have ``dead_after``
     seconds from its start to be heard of.
     """
+    sweep(hub)
+    if up >= hub.settings.dead_after:
+        for run in requeue(hub):
+            _log.warning("the worker of run %s is dead", run)
+
+
+class Keeper(threading.Thread):
+    """Tends the hub every ``keep_every`` seconds, until it is stopped."""
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(name="hub-keeper", daemon=True)
@@ -41,13 +49,10 @@ class Keeper(threading.Thread):
 
     def run(self) -> None:
         """Until :meth:`stop`; what fails is logged and tried again."""
-        grace = time.monotonic() + self._hub.settings.dead_after
+        started = time.monotonic()
         while not self._over.wait(self._hub.settings.keep_every):
             try:
-                sweep(self._hub)
-                if time.monotonic() >= grace:
-                    for run in requeue(self._hub):
-                        _log.warning("the worker of run %s is dead", run)
+                tend(self._hub, time.monotonic() - started)
             except Exception:
                 _log.exception("the hub could not look after its queue")
 
