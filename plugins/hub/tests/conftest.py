@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -32,8 +33,19 @@ def passwords():
     return Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """An SQLite file that the migrations were run on: once, for tests of other things."""
+    path = tmp_path_factory.mktemp("migrated") / "hub.sqlite3"
+    database = Database(f"sqlite:///{path}")
+    migrate(database.engine)
+    database.close()
+    return path
+
+
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path, migrated):
+    shutil.copy(migrated, tmp_path / "hub.sqlite3")
     return Settings(tmp_path, stream_poll=0.01, keep_every=3600.0, max_log_characters=1000)
 
 

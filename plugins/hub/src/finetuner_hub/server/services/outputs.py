@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from finetuner_hub.server.database.models import Checkpoint, LogChunk, Metric, Run
 from finetuner_hub.server.errors import ConflictingError, TooLargeError
 
-_PIECES = 256
+PIECES = 256
 """Pieces of a log that are read at once."""
 
 
@@ -62,7 +62,7 @@ def read_log(session: Session, run: Run, offset: int) -> LogPart:
         select(LogChunk)
         .where(LogChunk.run_id == run.id, LogChunk.start >= (begin or 0))
         .order_by(LogChunk.start)
-        .limit(_PIECES)
+        .limit(PIECES)
     ).all()
     text = "".join(piece.text for piece in pieces)[offset - (begin or 0) :]
     return LogPart(text, offset + len(text))
