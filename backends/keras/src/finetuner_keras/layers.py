@@ -10,6 +10,9 @@ import keras
 Layer = Any
 Variable = Any
 
+_BOOKS = ("_layers", "_modules", "_self_")
+"""Attributes in which Keras, PyTorch and TensorFlow list a layer's children once more."""
+
 
 def named_layers(model: Layer) -> dict[str, Layer]:
     """Every layer by its path, the model itself as ``""``; a shared one has its first path.
@@ -89,7 +92,7 @@ def _children(layer: Layer) -> Iterator[tuple[str, Layer]]:
     # Under PyTorch a layer is a module, which keeps its children apart.
     attributes = {**vars(layer), **vars(layer).get("_modules", {})}
     for attribute in sorted(attributes, key=lambda name: name.startswith("_")):
-        if attribute not in ("_layers", "_modules"):
+        if not attribute.startswith(_BOOKS):
             for path, child in _layers_in(attribute.strip("_"), attributes[attribute]):
                 if id(child) in held:
                     held.discard(id(child))
