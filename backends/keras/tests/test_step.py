@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from keras import layers, ops
 from keras_models import BACKEND, SEEN, SGD, arrays, cnn, images, state_of, text, tokens
 
 from finetuner.contracts import Batch
@@ -47,6 +47,27 @@ def test_dropout_is_off_inside_frozen_layers_and_on_outside() -> None:
 
     assert losses("until:conv2", None) == pytest.approx(losses("until:conv2", 0.0), abs=1e-6)
     assert abs(losses("none", None) - losses("none", 0.0)) > 1e-3
+
+
+def test_augmentation_inside_a_model_is_on_in_training_alone() -> None:
+    image = keras.Input((8, 8, 3))
+    x = layers.Flatten()(layers.RandomFlip("horizontal")(image))
+    model, batch = keras.Model(image, layers.Dense(3, name="fc")(x)), images()
+
+    def losses(state: Any) -> list[float]:
+        found = []
+        for seed in range(3):
+            state, scalars = BACKEND.step(state, Batch((batch,), LABELS, seed), Contrast())
+            found.append(scalars["loss"])
+        return found
+
+    options = {"output_dim": 4, "spec": replace(SGD, learning_rate=0.0)}
+    one, other = (state_of(model, batch, **options) for _ in range(2))
+    embedded = BACKEND.embed(one, batch)
+    found = losses(one)
+    assert len(set(found)) > 1
+    assert found == losses(other)
+    np.testing.assert_array_equal(BACKEND.embed(one, batch), embedded)
 
 
 def test_dropout_follows_from_seed_and_step() -> None:

@@ -13,6 +13,9 @@ Variable = Any
 _BOOKS = ("_layers", "_modules", "_self_")
 """Attributes in which Keras, PyTorch and TensorFlow list a layer's children once more."""
 
+_PREPROCESSING = "keras.src.layers.preprocessing."
+_AUGMENTING = ("Rand", "AugMix")
+
 
 def named_layers(model: Layer) -> dict[str, Layer]:
     """Every layer by its path, the model itself as ``""``; a shared one has its first path.
@@ -73,6 +76,12 @@ def seed_states(model: Layer) -> list[Variable]:
 def has_statistics(layer: Layer) -> bool:
     """Whether the layer keeps running statistics of what passes (batch normalisation)."""
     return bool(layer._non_trainable_variables)
+
+
+def augments(layer: Layer) -> bool:
+    """Whether the layer changes each image at random while training, as ``RandomFlip`` does."""
+    cls = type(layer)
+    return cls.__module__.startswith(_PREPROCESSING) and cls.__name__.startswith(_AUGMENTING)
 
 
 def is_graph(layer: Layer) -> bool:
