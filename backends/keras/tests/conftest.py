@@ -8,15 +8,19 @@ from pathlib import Path
 import keras
 import pytest
 
+from finetuner_keras import engines
+
 sys.path.insert(0, str(Path(__file__).parent))  # for keras_models
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one Keras backend are skipped on the others, with the reason."""
+    """Tests of one Keras backend, or for a GPU, are skipped elsewhere, with the reason."""
     for item in items:
         marker = item.get_closest_marker("keras_backend")
         if marker is not None and keras.backend.backend() not in marker.args:
             item.add_marker(pytest.mark.skip(reason=f"for Keras on {' or '.join(marker.args)}"))
+        if "gpu" in item.keywords and engines.current().devices() == ("cpu",):
+            item.add_marker(pytest.mark.skip(reason="no GPU device"))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -59,6 +59,14 @@ def _rewrite(path: Path, old: str, new: str) -> None:
             archive.writestr(name, content)
 
 
+def test_an_archive_that_expands_to_fill_the_memory_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", bytes(65 * 2**20))
+    with pytest.raises(ModelError, match=r"config\.json would expand .* to 68,157,440 bytes"):
+        BACKEND.load(str(path), {})
+
+
 def test_a_class_that_is_not_known_is_said_to_need_registering(tmp_path: Path) -> None:
     path = tmp_path / "m.keras"
     keras.Sequential([keras.Input((3,)), layers.Dense(2)]).save(path)
@@ -117,3 +125,28 @@ def test_a_bare_model_says_how_large_its_images_are() -> None:
     assert told["image_size"] == [8, 8]
     plan = finetuner.inspect(cnn())
     assert plan.head == ("fc",)
+
+
+SCALING = {
+    "0 to 255, rescaled": ([layers.Rescaling(1 / 255)], 255.0),
+    "0 to 255, flipped and standardised": (
+        [layers.RandomFlip(), layers.Normalization(mean=[124.0] * 3, variance=[58.0**2] * 3)],
+        255.0,
+    ),
+    "0 to 1": ([layers.Rescaling(2.0, offset=-1.0)], 1.0),
+}
+
+
+@pytest.mark.parametrize("taken", SCALING)
+def test_a_model_that_scales_images_is_fed_with_what_it_scales(taken: str) -> None:
+    first, most = SCALING[taken]
+    base = keras.Sequential([keras.Input((8, 8, 3)), *first, layers.Conv2D(2, 3)])
+    model = keras.Sequential([keras.Input((8, 8, 3)), base, layers.GlobalAveragePooling2D()])
+    told = BACKEND.load(model, {}).data_defaults
+    assert (told["mean"], told["std"]) == ([0.0] * 3, [1 / most] * 3)
+
+
+def test_scaling_behind_a_layer_that_learns_says_nothing_of_the_images() -> None:
+    parts = [layers.Conv2D(3, 3), layers.Rescaling(1 / 255)]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *parts])
+    assert "mean" not in BACKEND.load(model, {}).data_defaults

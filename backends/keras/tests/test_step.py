@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from keras import layers, ops
 from keras_models import BACKEND, SEEN, SGD, arrays, cnn, images, state_of, text, tokens
 
 from finetuner.contracts import Batch
 from finetuner.errors import UsageError
 from finetuner.testing.objectives import Contrast
+from finetuner_keras import engines
+from finetuner_keras.optimizer import fresh_moments, update
 
 LABELS = np.arange(8) % 2
 
@@ -44,6 +47,27 @@ def test_dropout_is_off_inside_frozen_layers_and_on_outside() -> None:
 
     assert losses("until:conv2", None) == pytest.approx(losses("until:conv2", 0.0), abs=1e-6)
     assert abs(losses("none", None) - losses("none", 0.0)) > 1e-3
+
+
+def test_augmentation_inside_a_model_is_on_in_training_alone() -> None:
+    image = keras.Input((8, 8, 3))
+    x = layers.Flatten()(layers.RandomFlip("horizontal")(image))
+    model, batch = keras.Model(image, layers.Dense(3, name="fc")(x)), images()
+
+    def losses(state: Any) -> list[float]:
+        found = []
+        for seed in range(3):
+            state, scalars = BACKEND.step(state, Batch((batch,), LABELS, seed), Contrast())
+            found.append(scalars["loss"])
+        return found
+
+    options = {"output_dim": 4, "spec": replace(SGD, learning_rate=0.0)}
+    one, other = (state_of(model, batch, **options) for _ in range(2))
+    embedded = BACKEND.embed(one, batch)
+    found = losses(one)
+    assert len(set(found)) > 1
+    assert found == losses(other)
+    np.testing.assert_array_equal(BACKEND.embed(one, batch), embedded)
 
 
 def test_dropout_follows_from_seed_and_step() -> None:
@@ -99,12 +123,41 @@ def test_half_precision_trains_and_embeds_in_float32() -> None:
     model = cnn()
     adapted = state_of(model, images(2)).model
     state = BACKEND.init(adapted, SGD, seed=0, device="cpu", precision="bfloat16")
-    assert state.model.layers["conv1"].compute_dtype == "bfloat16"
+    assert state.learner.layers["conv1"].compute_dtype == "bfloat16"
     assert adapted.layers["conv1"].compute_dtype == "float32"
+    whole = BACKEND.init(adapted, SGD, seed=0, device="cpu", precision="float32")
+    np.testing.assert_array_equal(BACKEND.embed(state, images(2)), BACKEND.embed(whole, images(2)))
     state = train(state)
     assert {a.dtype for a in arrays(state.weights).values()} == {np.dtype("float32")}
     assert BACKEND.embed(state, images(2)).dtype == np.float32
     assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_float16"])
+def test_a_model_of_another_precision_is_trained_in_float32(policy: str) -> None:
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = cnn()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    state = train(state_of(model, images(2)))
+    assert {layer.compute_dtype for layer in state.model.layers.values()} == {"float32"}
+    assert {a.dtype for a in arrays(state.weights).values()} == {np.dtype("float32")}
+    assert model.get_layer("conv1").dtype_policy.name == policy
+
+
+def test_weight_decay_skips_biases_that_have_more_axes_than_one() -> None:
+    parameters = {
+        name: ops.ones((2, 4))
+        for name in ("attention.query.kernel", "attention.query.bias", "gru.cell.bias")
+    }
+    spec = replace(SGD, weight_decay=0.5)
+    gradients = {name: ops.zeros_like(p) for name, p in parameters.items()}
+    values = ops.array([0.1, 1.0, 1.0])
+    moments = fresh_moments(spec, parameters)
+    new, _ = update(spec, {}, values, parameters, gradients, moments)
+    decayed = [name for name, p in arrays(new).items() if not (p == 1.0).all()]
+    assert decayed == ["attention.query.kernel"]
 
 
 def test_running_variances_are_keras_own() -> None:
@@ -116,3 +169,34 @@ def test_running_variances_are_keras_own() -> None:
     state, _ = BACKEND.step(state, Batch((sample,), LABELS, 0), Contrast())
     found = arrays(state.rest)["backbone.norm1.moving_variance"]
     np.testing.assert_allclose(found, 0.99 + 0.01 * passing.var(axis=0), atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_gpu_trains_as_the_processor_does(precision: str) -> None:
+    adapted = state_of(cnn(), images(2)).model
+    here = BACKEND.init(adapted, SGD, seed=0, device="cpu", precision="float32")
+    there = BACKEND.init(adapted, SGD, seed=0, device="gpu", precision=precision)
+    exact = precision == "float32"
+    for seed in range(3):
+        batch = Batch((images(8, seed),), LABELS, seed)
+        here, one = BACKEND.step(here, batch, Contrast())
+        there, two = BACKEND.step(there, batch, Contrast())
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-3 if exact else 5e-2)
+    assert BACKEND.embed(there, images(4)) == pytest.approx(
+        BACKEND.embed(here, images(4)), abs=1e-3 if exact else 0.1
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.keras_backend("tensorflow")
+def test_tensorflow_compiles_a_step_with_xla_on_a_gpu() -> None:
+    def total(numbers: Any) -> Any:
+        return ops.sum(numbers * 2.0)
+
+    engine = engines.current()
+    with engine.on_device("gpu:0"):
+        compiled = engine.compile(total)
+        numbers = engine.to_tensor(np.ones(3, np.float32))
+        assert float(compiled(numbers)) == 6.0
+        assert "HloModule" in compiled.experimental_get_compiler_ir(numbers)(stage="hlo")

@@ -9,6 +9,7 @@ from keras import layers, ops
 from keras_models import BACKEND, cnn, images, nested, plan_of, text, tokens
 
 from finetuner.errors import ModelError
+from finetuner_keras.layers import named_layers
 
 
 def kinds(model: keras.Model, sample: Any) -> list[str]:
@@ -131,3 +132,11 @@ def test_a_channels_first_model_is_refused() -> None:
     model = keras.Model(array, layers.Conv2D(4, 3, data_format="channels_first")(array))
     with pytest.raises(ModelError, match="channels-first"):
         BACKEND.trace(model, {"image": np.ones((2, 3, 8, 8), np.float32)})
+
+
+def test_parts_of_attention_have_the_same_names_on_every_keras_backend() -> None:
+    attention = layers.MultiHeadAttention(2, 4, name="attention")
+    x = keras.Input((3, 8))
+    named = named_layers(keras.Model(x, attention(x, x)))
+    parts = ("query", "key", "value", "output")
+    assert {f"attention.{part}_dense" for part in parts} <= set(named)

@@ -159,7 +159,7 @@ def test_a_store_is_looked_after(shell: Shell, text_bundle: Path, tmp_path: Path
     assert shell("verify", address).returncode == 0
     shell("rm", "store/words:latest")
     assert json.loads(shell("gc", "store", "--json").stdout)["artifacts"] == 1
-    assert shell("verify", "store", "--all").returncode == 0
+    assert "are what their digests say" in shell("verify", "store", "--all").stdout
     shell("rm", "store/words:v1")
     assert "deleted" in shell("gc", "store", "--now").stdout
     assert [path for path in (tmp_path / "store" / "blobs").rglob("*") if path.is_file()] == []

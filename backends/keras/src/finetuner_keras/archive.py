@@ -22,12 +22,19 @@ BOUND = {
 }
 """Layers that run on one Keras backend alone."""
 
+LARGE, EXPANSION = 64 * 2**20, 100
+"""Bytes above which a member may take at most that many times its size in the file.
+
+Keras stores weights uncompressed; only a file made to fill memory is beyond both.
+"""
+
 
 def load_archive(path: Path) -> Layer:
     """The model in a ``.keras`` file, in Keras's safe mode.
 
-    Raises ``ModelError`` for a file that is none, that holds a lambda layer (which
-    is code), that was made for another Keras backend, or whose classes are unknown.
+    Raises ``ModelError`` for a file that is none, that expands to fill the memory,
+    that holds a lambda layer (which is code), that was made for another Keras
+    backend, or whose classes are unknown.
     """
     config = _config(path)
     for entry in _objects(config):
@@ -57,12 +64,23 @@ def load_archive(path: Path) -> Layer:
 def _config(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
+            _refuse_expanding(path, archive)
             return json.loads(archive.read("config.json"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{path} is no .keras file ({type(error).__name__}: {error}): write one with "
             "model.save('model.keras')"
         ) from error
+
+
+def _refuse_expanding(path: Path, archive: zipfile.ZipFile) -> None:
+    for member in archive.infolist():
+        if member.file_size > max(LARGE, EXPANSION * member.compress_size):
+            raise ModelError(
+                f"{path} is refused: {member.filename} would expand from "
+                f"{member.compress_size:,} to {member.file_size:,} bytes, which no model does. "
+                "Write it again with model.save('model.keras')"
+            )
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from finetuner.contracts import BackboneRecord, LoadedModel
 from finetuner.errors import ModelError, UnknownNameError, UsageError
 
@@ -68,8 +70,9 @@ def load_path(path: Path, options: Mapping[str, Any]) -> LoadedModel:
 def told_by(model: Any) -> dict[str, Any]:
     """What a model's declared inputs say about feeding it.
 
-    Images are channels-last, of the declared size and channels; a model with one
-    input of integers takes token numbers alone.
+    Images are channels-last, of the declared size and channels, and in the range that
+    the model's own scaling begins with; a model with one input of integers takes
+    token numbers alone.
     """
     from finetuner_keras.inputs import ALIASES, declared_inputs
 
@@ -84,7 +87,9 @@ def told_by(model: Any) -> dict[str, Any]:
             told["input_shape"] = shape
         if len(shape) == 3 and None not in shape[:2]:
             told["image_size"] = list(shape[:2])
-        if len(shape) == 3 and shape[2] == 1:
+        if len(shape) == 3 and shape[2] in (1, 3) and (most := _most_taken(model)):
+            told |= {"mean": [0.0] * shape[2], "std": [1.0 / most] * shape[2]}
+        elif len(shape) == 3 and shape[2] == 1:
             told |= {"mean": [0.0], "std": [1.0]}
     else:
         own = set(declared[1])
@@ -92,6 +97,27 @@ def told_by(model: Any) -> dict[str, Any]:
         if wanted:
             told["inputs"] = wanted
     return told
+
+
+def _most_taken(model: Any) -> float | None:
+    """The brightest that a model takes which scales images itself; ``None`` for another.
+
+    Scaling counts that comes before the first layer that learns. A factor below
+    1/10, or a mean above 1, is for images of 0 to 255.
+    """
+    import keras
+
+    from finetuner_keras.layers import named_layers
+
+    for layer in named_layers(model).values():
+        if isinstance(layer, keras.layers.Rescaling):
+            return 255.0 if float(np.max(layer.scale)) < 0.1 else 1.0
+        if isinstance(layer, keras.layers.Normalization):
+            mean = keras.ops.convert_to_numpy(layer.mean)
+            return 255.0 if float(np.max(mean)) > 1.0 else 1.0
+        if layer._trainable_variables:
+            return None
+    return None
 
 
 def _no_loader(path: Path) -> ModelError:

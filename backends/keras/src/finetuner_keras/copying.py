@@ -20,13 +20,15 @@ _NOTHING_TO_BUILD = ("keras.src.layers.layer", "keras.src.models.model")
 
 
 def copy_model(model: Layer) -> Layer:
-    """A model with the same layers, names, weights and ``trainable`` flags.
+    """A model with the same layers, names, weights and ``trainable`` flags, in float32.
 
     Functional and Sequential models are cloned layer by layer, others made anew
-    from ``get_config``. Raises ``ModelError`` for a model that does not say how.
+    from ``get_config``; policies of other precisions are left behind. Raises
+    ``ModelError`` for a model that does not say how.
     """
     try:
-        with keras.saving.custom_object_scope(_classes(model)), _not_compiled(model):
+        classes = keras.saving.custom_object_scope(_classes(model))
+        with classes, _not_compiled(model), _float32_by_default():
             copy = _clone(model) if is_graph(model) else _remake(model)
             _build(copy, model)
             _fill(copy, model)
@@ -48,7 +50,6 @@ def _clone_layer(layer: Any) -> Any:
             mask=layer.mask,
             arguments=layer.arguments,
             name=layer.name,
-            dtype=layer.dtype_policy,
         )
     if not isinstance(layer, keras.layers.Layer):
         return layer  # an operation, which holds nothing
@@ -60,7 +61,7 @@ def _remake(layer: Layer) -> Layer:
 
     ``get_config`` as inherited says nothing of the class's own arguments.
     """
-    cls, config = type(layer), layer.get_config()
+    cls, config = type(layer), _in_float32(layer.get_config())
     if cls.__module__.startswith("keras.") or "from_config" in vars(cls):
         return cls.from_config(config)
     parameters = inspect.signature(cls).parameters.values()
@@ -74,6 +75,26 @@ def _remake(layer: Layer) -> Layer:
     if unsaid and cls.get_config.__module__.startswith("keras."):
         raise NotImplementedError(f"get_config() does not say {unsaid[0]!r}")
     return cls.from_config(config)
+
+
+def _in_float32(config: Any) -> Any:
+    """A configuration whose policies of floating precision are ``float32``."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy":
+            return {**config, "config": {"name": "float32"}}
+        return {name: _in_float32(value) for name, value in config.items()}
+    return [*map(_in_float32, config)] if type(config) is list else config
+
+
+@contextmanager
+def _float32_by_default() -> Iterator[None]:
+    """What makes layers of its own, without saying in which precision, makes them in float32."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 def _build(copy: Layer, model: Layer) -> None:
@@ -101,7 +122,7 @@ def _fill(copy: Layer, model: Layer) -> None:
             "shapes: get_config() does not say all that the model was made with"
         )
     for value, target in zip(values, targets, strict=True):
-        target.assign(value)
+        target.assign(keras.ops.cast(value, target.dtype))
         target.trainable = value.trainable
 
 

@@ -10,6 +10,12 @@ import keras
 Layer = Any
 Variable = Any
 
+_BOOKS = ("_layers", "_modules", "_self_")
+"""Attributes in which Keras, PyTorch and TensorFlow list a layer's children once more."""
+
+_PREPROCESSING = "keras.src.layers.preprocessing."
+_AUGMENTING = ("Rand", "AugMix")
+
 
 def named_layers(model: Layer) -> dict[str, Layer]:
     """Every layer by its path, the model itself as ``""``; a shared one has its first path.
@@ -72,6 +78,12 @@ def has_statistics(layer: Layer) -> bool:
     return bool(layer._non_trainable_variables)
 
 
+def augments(layer: Layer) -> bool:
+    """Whether the layer changes each image at random while training, as ``RandomFlip`` does."""
+    cls = type(layer)
+    return cls.__module__.startswith(_PREPROCESSING) and cls.__name__.startswith(_AUGMENTING)
+
+
 def is_graph(layer: Layer) -> bool:
     """Whether the layer is a Functional or Sequential model that calls as such."""
     return isinstance(layer, keras.Sequential) or (
@@ -89,7 +101,7 @@ def _children(layer: Layer) -> Iterator[tuple[str, Layer]]:
     # Under PyTorch a layer is a module, which keeps its children apart.
     attributes = {**vars(layer), **vars(layer).get("_modules", {})}
     for attribute in sorted(attributes, key=lambda name: name.startswith("_")):
-        if attribute not in ("_layers", "_modules"):
+        if not attribute.startswith(_BOOKS):
             for path, child in _layers_in(attribute.strip("_"), attributes[attribute]):
                 if id(child) in held:
                     held.discard(id(child))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from finetuner.errors import ModelError, UsageError
-from finetuner_keras.layers import Layer, has_statistics
+from finetuner_keras.layers import Layer, augments, has_statistics
 
 
 def training_modes(
@@ -18,12 +18,12 @@ def training_modes(
     """By layer, whether it runs as in training in a training step.
 
     Frozen layers run in evaluation (see :func:`frozen_layers`). Of the others,
-    ``dropout=0.0`` leaves those in training that keep running statistics, ``None``
-    and any other rate all.
+    ``dropout=0.0`` leaves those in training that keep running statistics or augment
+    images, ``None`` and any other rate all.
     """
     still = frozen_layers(layers, frozen)
     return {
-        name: name not in still and (dropout != 0.0 or has_statistics(layer))
+        name: name not in still and (dropout != 0.0 or has_statistics(layer) or augments(layer))
         for name, layer in layers.items()
     }
 

@@ -50,14 +50,13 @@ def update(
     """One update of every parameter.
 
     ``values`` are :func:`numbers` as a tensor of three; ``factors`` scale the
-    learning rate of the parameters that they name. Weight decay skips parameters
-    of rank below 2.
+    learning rate of the parameters that they name.
     """
     new: dict[str, Tensor] = {}
     kept: Moments = {kind: {} for kind in moments}
     rule = _adamw if spec.name == "adamw" else _sgd
     for name, gradient in gradients.items():
-        decay = spec.weight_decay if len(gradient.shape) >= 2 else 0.0
+        decay = spec.decay_of(name, len(gradient.shape))
         old = {kind: moments[kind][name] for kind in moments}
         rate = values[0] * factors.get(name, 1.0)
         new[name], now = rule(spec, rate, decay, values, parameters[name], gradient, old)

@@ -27,12 +27,15 @@ class State:
     """Weights, statistics, moments, step count and seed.
 
     ``trained`` are the tensors that the optimizer changes, the objective's among
-    them; ``rest`` frozen weights and statistics; ``modes`` say by layer whether it
-    runs as in training. Randomness of a step follows from ``seed`` and ``step``
+    them; ``rest`` frozen weights and statistics. ``learner`` is ``model`` as it runs
+    in a training step, in half precision or with another dropout, and ``model``
+    itself where nothing differs; ``modes`` say by layer whether it runs as in
+    training. Randomness of a step follows from ``seed`` and ``step``
     alone. ``compiled`` keeps the functions made for this state's model, by name.
     """
 
     model: EmbeddingModel
+    learner: EmbeddingModel
     spec: OptimizerSpec
     trained: dict[str, Tensor]
     rest: dict[str, Tensor]
@@ -66,13 +69,14 @@ def init(
     """
     place = resolve_device(device)
     chosen = resolve_precision(precision, place)
+    learner = model
     if chosen != "float32" or dropout:
-        model = replace(model, backbone=copy_model(model.backbone))
+        learner = replace(model, backbone=copy_model(model.backbone))
     if chosen != "float32":
-        set_mixed(model.backbone, chosen)
-    modes = training_modes(model.layers, model.frozen, dropout)
+        set_mixed(learner.backbone, chosen)
+    modes = training_modes(learner.layers, model.frozen, dropout)
     if dropout:
-        set_dropout(model.layers, modes, dropout)
+        set_dropout(learner.layers, modes, dropout)
     initial = model.initial()
     learned = {f"{OBJECTIVE}{n}": np.asarray(v, np.float32) for n, v in (parameters or {}).items()}
     if not model.trainable and not learned and model.part != "prefix":
@@ -83,4 +87,4 @@ def init(
         trained |= {name: engine.to_tensor(value) for name, value in learned.items()}
         rest = {n: engine.to_tensor(initial[n]) for n in initial if n not in model.trainable}
         moments = fresh_moments(spec, trained)
-    return State(model, spec, trained, rest, moments, modes, place, seed)
+    return State(model, learner, spec, trained, rest, moments, modes, place, seed)

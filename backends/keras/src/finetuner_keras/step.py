@@ -109,7 +109,7 @@ def _runner(state: State, batch: Batch, objective: Objective) -> Callable[..., R
             state.compiled.pop(key, None)
     run = partial(
         _step,
-        _compiled(state, "forward", lambda: partial(_forward, state.model, state.modes)),
+        _compiled(state, "forward", lambda: partial(_forward, state.learner, state.modes)),
         _compiled(state, "judge", lambda: partial(_judge, objective)),
         _compiled(state, "update", lambda: partial(_update, state.spec, state.model.factors)),
     )
@@ -216,5 +216,5 @@ def _seeds(state: State, chunks: int) -> np.ndarray:
     The last of a chunk is for what draws without a generator.
     """
     sequence = np.random.SeedSequence([state.seed % 2**63, state.step])
-    shape = chunks, len(state.model.seeds) + 1, 2
+    shape = chunks, len(state.learner.seeds) + 1, 2
     return (sequence.generate_state(math.prod(shape)) % 2**31).reshape(shape).astype(np.int64)

@@ -99,21 +99,21 @@ def init(
 def build_optimizer(
     parameters: Mapping[str, nn.Parameter], spec: OptimizerSpec, factors: Mapping[str, float]
 ) -> torch.optim.Optimizer:
-    """PyTorch's own optimizer, fused. Weight decay skips parameters of rank below 2.
+    """PyTorch's own optimizer, fused, with ``spec``'s decay by parameter.
 
     ``factors`` scale the learning rate of the layers that they name.
     """
-    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
-        key = (parameter.ndim >= 2, factors.get(name.rpartition(".")[0], 1.0))
+        key = (spec.decay_of(name, parameter.ndim), factors.get(name.rpartition(".")[0], 1.0))
         groups.setdefault(key, []).append(parameter)
     settings = [
         {
             "params": members,
-            "weight_decay": spec.weight_decay if decays else 0.0,
+            "weight_decay": decay,
             "factor": factor,
         }
-        for (decays, factor), members in groups.items()
+        for (decay, factor), members in groups.items()
     ]
     settings = settings or [{"params": [], "factor": 1.0}]
     if spec.name == "adamw":

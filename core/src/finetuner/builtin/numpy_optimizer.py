@@ -45,7 +45,7 @@ def update(
     rule = _adamw if spec.name == "adamw" else _sgd
     new, first, second = dict(parameters), dict(moments.first), dict(moments.second)
     for name, gradient in gradients.items():
-        decay = spec.weight_decay if gradient.ndim >= 2 else 0.0
+        decay = spec.decay_of(name, gradient.ndim)
         new[name], first[name], second[name] = rule(
             spec, rate, decay, moments.step, parameters[name], gradient,
             first.get(name), second.get(name),

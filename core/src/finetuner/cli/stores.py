@@ -143,7 +143,8 @@ def verify(
 
     if everything:
         size = api.verify_store(source, progress=_bar(as_json))
-        _say("verified_bytes", size, as_json)
+        words = size if as_json else f"{source}: {_size(size)} are what their digests say"
+        _say("verified_bytes", words, as_json)
         return
     api.verify_artifact(source, progress=_bar(as_json))
     _say("verified", source, as_json)

@@ -37,8 +37,8 @@ class OptimizerSpec:
     """AdamW (Loshchilov & Hutter 2019) or SGD with momentum, as PyTorch defines them.
 
     Weight decay is decoupled in AdamW and part of the gradient in SGD; it skips
-    parameters of rank below 2. Gradients are
-    clipped to a global norm of ``clip_norm`` before the update (``None``: not).
+    some parameters (see :meth:`decay_of`). Gradients are clipped to a global norm of
+    ``clip_norm`` before the update (``None``: not).
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
@@ -50,3 +50,10 @@ class OptimizerSpec:
     nesterov: bool = False
     clip_norm: float | None = 1.0
     schedule: Schedule = field(default_factory=Schedule)
+
+    def decay_of(self, name: str, rank: int) -> float:
+        """The decay of the parameter ``name``: none for vectors and scalars, or for a ``bias``.
+
+        Frameworks spread some biases over several axes, such as attention's in Keras.
+        """
+        return self.weight_decay if rank >= 2 and name.rpartition(".")[2] != "bias" else 0.0
