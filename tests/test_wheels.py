@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[1]
 DISTRIBUTIONS = {
     "finetuner_core": ROOT / "core",
     "finetuner_torch": ROOT / "backends" / "torch",
+    "finetuner_keras": ROOT / "backends" / "keras",
+    "finetuner_hub": ROOT / "plugins" / "hub",
     "finetuner_objectstore": ROOT / "plugins" / "objectstore",
 }
 
