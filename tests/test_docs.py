@@ -8,13 +8,16 @@ import shlex
 import subprocess
 import sys
 import textwrap
+from copy import copy
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 import typer
 
+from finetuner.cli.extensions import add_plugin_commands
 from finetuner.cli.main import app
 from finetuner.plugins import spec
 
@@ -74,17 +77,27 @@ def commands(text: str) -> list[str]:
     return [found for found in [*lines, *quoted] if re.match(r"finetuner [a-z-]", found)]
 
 
+@pytest.fixture(scope="module")
+def program() -> click.Group:
+    """The command line with the commands of installed plugins."""
+    whole = copy(app)
+    whole.registered_commands = [*app.registered_commands]
+    whole.registered_groups = [*app.registered_groups]
+    add_plugin_commands(whole)
+    return typer.main.get_command(whole)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_command_that_is_shown_exists_with_its_options(page: Path) -> None:
-    known = typer.main.get_command(app)
+def test_every_command_that_is_shown_exists_with_its_options(
+    page: Path, program: click.Group
+) -> None:
     for line in commands(page.read_text(encoding="utf-8")):
-        _, name, *words = shlex.split(line)
-        if name.startswith("-"):
-            flags, words = {flag for each in known.params for flag in each.opts}, [name, *words]
-        else:
-            assert name in known.commands, line
-            parameters = known.commands[name].params
-            flags = {flag for each in parameters for flag in [*each.opts, *each.secondary_opts]}
+        found, words = program, shlex.split(line)[1:]
+        while words and not words[0].startswith("-") and hasattr(found, "commands"):
+            name, *words = words
+            assert name in found.commands, line
+            found = found.commands[name]
+        flags = {flag for each in found.params for flag in [*each.opts, *each.secondary_opts]}
         given = {word.partition("=")[0] for word in words if word.startswith("-")}
         assert given <= {*flags, "--help"}, line
 
