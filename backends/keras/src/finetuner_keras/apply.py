@@ -131,8 +131,8 @@ class EmbeddingModel:
 
         ``modes`` says by layer whether it runs as in training (``None``: none
         does); ``seeds`` holds a state for each random generator, and a last one for
-        what draws without. Raises
-        ``ModelError`` where the width is not the plan's, or a tap is not reached.
+        what draws without. Raises ``ModelError`` where the width is not the plan's,
+        or a tap is not reached.
         """
         state = [(v, weights[name]) for name, v in self.variables.items() if name in weights]
         state += [(variable, seeds[i]) for i, variable in enumerate(self.seeds) if modes]

@@ -13,7 +13,7 @@ from obstore.store import AzureStore
 from finetuner.errors import StoreError
 from finetuner_objectstore.cloud_store import CloudStore
 from finetuner_objectstore.failures import Words
-from finetuner_objectstore.obstore_bucket import ObstoreBucket
+from finetuner_objectstore.obstore_bucket import ObstoreBucket, connect
 from finetuner_objectstore.place import Place, parse_place
 
 TIMEOUT = 60.0
@@ -53,7 +53,9 @@ def open_azure(url: str, *, endpoint: str | None = None, timeout: float = TIMEOU
     server = config.get("endpoint") or f"https://{config['account_name']}.blob.core.windows.net"
     return CloudStore(
         place,
-        ObstoreBucket(partial(_make, place, config), _words(place, server), timeout, lambda _: 0),
+        ObstoreBucket(
+            partial(connect, AzureStore, place, config), _words(place, server), timeout, lambda _: 0
+        ),
     )
 
 
@@ -98,15 +100,6 @@ def _from_connection_string(text: str, place: Place) -> dict[str, Any]:
         suffix = parts.get("endpointsuffix", "core.windows.net")
         config["endpoint"] = f"{scheme}://{config['account_name']}.blob.{suffix}"
     return config
-
-
-def _make(place: Place, config: Mapping[str, Any], **options: Any) -> AzureStore:
-    client = options.pop("client_options")
-    if str(config.get("endpoint", "")).startswith("http://"):
-        client = client | {"allow_http": True}
-    return AzureStore(
-        place.bucket, prefix=place.prefix or None, client_options=client, **config, **options
-    )
 
 
 def _words(place: Place, server: str) -> Words:

@@ -28,6 +28,18 @@ class Kind(Enum):
     UNKNOWN = "something else"
 
 
+STATUSES = {
+    401: Kind.CREDENTIALS,
+    403: Kind.DENIED,
+    404: Kind.ABSENT,
+    408: Kind.BUSY,
+    416: Kind.RANGE,
+    429: Kind.BUSY,
+    507: Kind.FULL,
+}
+"""What a status of HTTP says by itself, in every cloud."""
+
+
 class CloudError(Exception):
     """A cloud's refusal. ``code`` is the server's word or status for it, never its message.
 

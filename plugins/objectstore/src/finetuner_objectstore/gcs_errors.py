@@ -6,18 +6,9 @@ import re
 
 from requests import Response
 
-from finetuner_objectstore.failures import CloudError, Kind
+from finetuner_objectstore.failures import STATUSES, CloudError, Kind
 
 _REASON = re.compile(r"\w{1,64}")
-_STATUSES = {
-    401: Kind.CREDENTIALS,
-    403: Kind.DENIED,
-    404: Kind.ABSENT,
-    408: Kind.BUSY,
-    416: Kind.RANGE,
-    429: Kind.BUSY,
-    507: Kind.FULL,
-}
 
 
 def check_answer(answer: Response, creating: bool) -> None:
@@ -38,7 +29,7 @@ def check_answer(answer: Response, creating: bool) -> None:
     if status == 403 and reason == "quotaExceeded":
         raise CloudError(Kind.FULL, label)
     kind = Kind.BUSY if status >= 500 else Kind.UNKNOWN
-    raise CloudError(_STATUSES.get(status, kind), label)
+    raise CloudError(STATUSES.get(status, kind), label)
 
 
 def _told(answer: Response) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from obstore.exceptions import BaseError
 from finetuner_objectstore.bucket import PART, SLOWEST, Entry, Piece
 from finetuner_objectstore.failures import CloudError, Kind, Words
 from finetuner_objectstore.obstore_errors import cloud_error
+from finetuner_objectstore.place import Place
 
 _PARTS_AT_ONCE = 4
 _MAX_PARTS = 9_000
@@ -21,6 +22,22 @@ _MAX_PARTS = 9_000
 
 MakeStore = Callable[..., Any]
 """``make(client_options=…, retry_config=…)`` gives obstore's store."""
+
+
+def connect(
+    store_class: MakeStore,
+    place: Place,
+    config: Mapping[str, Any],
+    *,
+    client_options: Mapping[str, Any],
+    **options: Any,
+) -> Any:
+    """obstore's store of that class at ``place``; plain http only where ``config`` asks for it."""
+    plain = str(config.get("endpoint", "")).startswith("http://")
+    client = {**client_options, "allow_http": True} if plain else client_options
+    return store_class(
+        place.bucket, prefix=place.prefix or None, client_options=client, **config, **options
+    )
 
 
 class ObstoreBucket:

@@ -12,7 +12,7 @@ from obstore.exceptions import (
     UnauthenticatedError,
 )
 
-from finetuner_objectstore.failures import CloudError, Kind
+from finetuner_objectstore.failures import STATUSES, CloudError, Kind
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
@@ -50,17 +50,7 @@ _CODES = {
     "RequestTimeout": Kind.BUSY,
 }
 
-_STATUSES = {
-    301: Kind.REGION,
-    307: Kind.REGION,
-    401: Kind.CREDENTIALS,
-    403: Kind.DENIED,
-    404: Kind.ABSENT,
-    408: Kind.BUSY,
-    416: Kind.RANGE,
-    429: Kind.BUSY,
-    507: Kind.FULL,
-}
+_STATUSES = {301: Kind.REGION, 307: Kind.REGION, **STATUSES}
 
 _TYPES = {
     PermissionDeniedError: Kind.DENIED,

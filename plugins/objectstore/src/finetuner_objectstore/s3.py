@@ -17,7 +17,7 @@ from obstore.store import S3Store
 from finetuner.errors import StoreError
 from finetuner_objectstore.cloud_store import CloudStore
 from finetuner_objectstore.failures import Words
-from finetuner_objectstore.obstore_bucket import ObstoreBucket
+from finetuner_objectstore.obstore_bucket import ObstoreBucket, connect
 from finetuner_objectstore.place import Place, parse_place
 from finetuner_objectstore.s3_uploads import abort_uploads
 
@@ -45,7 +45,7 @@ def open_s3(url: str, *, endpoint: str | None = None, timeout: float = TIMEOUT) 
             f"{place.url}: the AWS configuration cannot be used ({type(error).__name__}): look "
             "at it with 'aws configure list', and at AWS_PROFILE and ~/.aws"
         ) from None
-    make = partial(_make, place, config)
+    make = partial(connect, S3Store, place, config)
     words = _words(place, endpoint, config["region"])
     aborts = partial(abort_uploads, session, place, endpoint, config["region"])
     return CloudStore(place, ObstoreBucket(make, words, timeout, aborts))
@@ -105,15 +105,6 @@ def _credentials(session: Session, place: Place) -> Callable[[], dict[str, Any]]
         }
 
     return provide
-
-
-def _make(place: Place, config: Mapping[str, Any], **options: Any) -> S3Store:
-    client = options.pop("client_options")
-    if str(config.get("endpoint", "")).startswith("http://"):
-        client = client | {"allow_http": True}
-    return S3Store(
-        place.bucket, prefix=place.prefix or None, client_options=client, **config, **options
-    )
 
 
 def _words(place: Place, endpoint: str | None, region: str) -> Words:
